@@ -1,0 +1,163 @@
+"""A process that joins a running container: exec.
+
+::
+
+    caller                     tenant (outside its pid namespace)        payload
+      fork ──────────────────────→ setns(all at once), fork ─────────────→ terminal, identity
+                              ←──── "pty" and the master, with a terminal ───
+                              ←──── end of file: the payload runs; or what failed
+      wait for the tenant         waits, leaves with its exit status
+
+The tenant stays outside of the container's pid namespace only because setns(2) moves
+children, not the caller. Like Docker's, an exec goes on when its client is killed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from rootless.errors import RlError
+from rootless.linux import process, sockets, syscalls
+from rootless.runtime import identity as identities
+from rootless.runtime import init
+from rootless.runtime.parent import explain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    import _socket
+
+_NAMESPACES = (
+    syscalls.CLONE_NEWUSER
+    | syscalls.CLONE_NEWNS
+    | syscalls.CLONE_NEWPID
+    | syscalls.CLONE_NEWIPC
+    | syscalls.CLONE_NEWUTS
+    | syscalls.CLONE_NEWNET
+    | syscalls.CLONE_NEWCGROUP
+)
+
+
+class Tenant:
+    """A running exec: the pid of the tenant, and the master of its terminal (or -1)."""
+
+    def __init__(self, pid: int, terminal: int) -> None:
+        self.pid = pid
+        self.terminal = terminal
+
+    def wait(self) -> int:
+        """Reap the tenant and return the payload's exit status."""
+        _, status = os.waitpid(self.pid, 0)
+        return process.exit_status(status)
+
+
+def start(
+    pidfd: int,
+    section: dict[str, Any],
+    *,
+    program: bytes | None,
+    stdio: tuple[int, int, int] | None,
+) -> Tenant:
+    """Start ``section`` (an OCI process) in the namespaces of the process behind ``pidfd``.
+
+    Returns when the payload runs; raises ``CommandNotFound``, ``CommandNotExecutable``,
+    ``InvalidArgument`` or ``SystemFailure``. The caller must have one thread.
+    """
+    ours, theirs = sockets.pair(sockets.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            ours.close()
+            _tenant(pidfd, section, program, stdio, theirs)
+        finally:
+            os._exit(1)
+    theirs.close()
+    terminal = -1
+    while True:
+        message, fd = sockets.receive(ours)
+        if message == b"pty":
+            terminal = fd
+        elif message in (b"", b"exec"):
+            break
+        else:
+            os.waitpid(pid, 0)
+            raise explain(message, "exec")
+    # "exec" is followed by an error or by the end of file.
+    failure, _ = sockets.receive(ours) if message else (b'{"step":"join","errno":3,"error":"it has ended"}', -1)
+    ours.close()
+    if failure:
+        os.waitpid(pid, 0)
+        if terminal >= 0:
+            os.close(terminal)
+        raise explain(failure, "exec")
+    return Tenant(pid, terminal)
+
+
+def _tenant(
+    pidfd: int,
+    section: dict[str, Any],
+    program: bytes | None,
+    stdio: tuple[int, int, int] | None,
+    channel: _socket.socket,
+) -> None:
+    step = "joining the container"
+    try:
+        os.setsid()
+        namespaces = _NAMESPACES
+        if _same_network(pidfd):
+            # --network host: the machine's own, which we are in and may not join.
+            namespaces &= ~syscalls.CLONE_NEWNET
+        syscalls.setns(pidfd, namespaces)
+        pid = os.fork()
+    except OSError as error:
+        init.report(channel, step, error.errno or errno.EIO, init.text_of(error))
+        os._exit(1)
+    if pid:
+        channel.close()
+        null = os.open("/dev/null", os.O_RDWR)
+        for target in range(3):
+            os.dup2(null, target)
+        syscalls.close_range(3)
+        _, status = os.waitpid(pid, 0)
+        os._exit(process.exit_status(status))
+    try:
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 9)
+        os.setsid()
+        os.setgroups([])
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+        step = "process"
+        identity = identities.Identity(section, program)
+        if stdio is None:
+            step = "terminal"
+            master = init.open_terminal(section.get("consoleSize"), identity.user.uid)
+            sockets.send_fd(channel, b"pty", master)
+            os.close(master)
+        else:
+            for target, fd in enumerate(stdio):
+                os.dup2(fd, target)
+        step = "working directory"
+        identity.prepare()
+        channel.send(b"exec")
+        step = "identity"
+        identity.assume()
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 9)
+        step = "exec"
+        identity.execute()
+    except OSError as error:
+        init.report(channel, step, error.errno or errno.EIO, init.text_of(error))
+    except RlError as error:
+        init.report(channel, step, 0, error.message)
+    except BaseException as error:
+        init.report(channel, step, errno.EPROTO, f"{type(error).__name__}: {error}")
+    finally:
+        os._exit(1)
+
+
+def _same_network(pidfd: int) -> bool:
+    with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as stream:
+        rows = dict(line.split(":", 1) for line in stream if ":" in line)
+    theirs = os.stat(f"/proc/{rows['Pid'].strip()}/ns/net")
+    return theirs.st_ino == os.stat("/proc/self/ns/net").st_ino
