@@ -49,6 +49,11 @@ def main() -> None:
     except OSError as error:  # the last flush: a full disk, perhaps
         sys.stderr.write(f"rl: cannot write to standard output: {(error.strerror or '').lower()}\n")
         status = 1
+    except Exception as error:  # verbs report theirs; what is left is a fault of ours or a broken installation
+        from rootless.cli import exits
+
+        exits.report(error, debug="--debug" in sys.argv or "-D" in sys.argv)
+        status = 1
     try:
         sys.stderr.flush()
     except OSError:

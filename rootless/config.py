@@ -39,6 +39,12 @@ KEYS: dict[str, tuple[type, Any]] = {
 }
 STORAGE_DRIVERS = ("overlay", "fuse-overlayfs", "vfs")
 LOG_LEVELS = ("debug", "info", "warn", "error")
+LOG_DRIVERS = ("json-file", "none")
+_CLOSED: dict[str, tuple[str, ...]] = {
+    "storage-driver": ("", *STORAGE_DRIVERS),
+    "log-level": LOG_LEVELS,
+    "log-driver": LOG_DRIVERS,
+}
 
 
 class Settings(Record):
@@ -110,9 +116,7 @@ def load(
         raise InvalidArgument(f"{origins['data-root']}: data-root is not an absolute path: {data_root}")
     data_root = os.path.normpath(data_root)
     values["data-root"] = data_root
-    return Settings(
-        data_root=data_root, runtime_dir=runtime_directory(environ), values=values, origins=origins
-    )
+    return Settings(data_root=data_root, runtime_dir=runtime_directory(environ), values=values, origins=origins)
 
 
 def runtime_directory(environ: dict[str, str] | os._Environ[str] = os.environ) -> str:
@@ -175,9 +179,9 @@ def _check(key: str, value: Any, where: str) -> None:
     if type(value) is not wanted:
         names = {str: "a string", list: "a list of strings", dict: "an object", bool: "true or false", int: "a number"}
         raise InvalidArgument(f"{where}{key} must be {names[wanted]}, not {jsonlite.dumps(value)}")
-    if wanted is list and not all(isinstance(item, str) for item in value):
+    if isinstance(value, list) and not all(isinstance(item, str) for item in value):
         raise InvalidArgument(f"{where}{key} must be a list of strings, not {jsonlite.dumps(value)}")
-    closed = {"storage-driver": ("", *STORAGE_DRIVERS), "log-level": LOG_LEVELS}.get(key)
+    closed: tuple[str, ...] = _CLOSED.get(key, ())
     if closed and value not in closed:
         allowed = ", ".join(name for name in closed if name)
         raise InvalidArgument(f"{where}{key} must be one of {allowed}, not {value}")

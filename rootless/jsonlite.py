@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 try:
-    import _json
-except ImportError:  # an interpreter without the C accelerator
-    _json = None  # type: ignore[assignment]
+    import _json as _accelerator
+except ImportError:
+    _json: Any = None  # an interpreter without the C accelerator
+else:
+    _json = _accelerator
 
 _BLANK = " \t\n\r"
 
@@ -67,7 +69,7 @@ def dumps(value: Any, *, sort_keys: bool = False) -> str:
 
         return json.dumps(value, separators=(",", ":"), sort_keys=sort_keys)
     if isinstance(value, str):
-        return _json.encode_basestring_ascii(value)
+        return str(_json.encode_basestring_ascii(value))
     encode = _json.make_encoder(
         {}, _unencodable, _json.encode_basestring_ascii, None, ":", ",", sort_keys, False, False
     )

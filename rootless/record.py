@@ -10,7 +10,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Self, dataclass_transform
+    from typing import Any, ClassVar, Self, dataclass_transform
 else:
 
     def dataclass_transform(**_: object):  # noqa: D103
@@ -24,16 +24,15 @@ class Record:
     Mutable defaults are not copied: use tuples, or ``{}`` that nobody changes.
     """
 
-    if not TYPE_CHECKING:
-        _fields: tuple[str, ...] = ()
-        _required: frozenset[str] = frozenset()
+    _fields: ClassVar[tuple[str, ...]] = ()
+    _required: ClassVar[frozenset[str]] = frozenset()
 
     def __init_subclass__(cls) -> None:
         """Collect the fields of the class and its bases, in order of definition."""
-        names = dict.fromkeys(cls._fields) if not TYPE_CHECKING else {}
-        names.update(
-            dict.fromkeys(name for name in cls.__dict__.get("__annotations__", {}) if name[0] != "_")
-        )
+        names = dict.fromkeys(cls._fields)
+        # Not inspect.get_annotations, which costs what this class is there to save.
+        own = cls.__dict__.get("__annotations__", {})  # noqa: RUF063
+        names.update(dict.fromkeys(name for name in own if name[0] != "_"))
         cls._fields = tuple(names)
         cls._required = frozenset(name for name in names if not hasattr(cls, name))
 
@@ -61,7 +60,7 @@ class Record:
 
     def __eq__(self, other: object) -> bool:
         """Equal when of one class and equal in every field."""
-        return type(self) is type(other) and self.as_dict() == other.as_dict()  # type: ignore[attr-defined]
+        return isinstance(other, Record) and type(self) is type(other) and self.as_dict() == other.as_dict()
 
     def __hash__(self) -> int:
         """Hash of all fields; fails for records that hold dicts."""

@@ -29,6 +29,7 @@ def pytest_configure(config):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
+    # xfail reports itself as skipped, too.
     if ON_CI and report.skipped and not hasattr(report, "wasxfail") and not item.get_closest_marker("optional_on_ci"):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped, and CI=true makes that a failure: {report.longrepr}"

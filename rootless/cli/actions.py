@@ -91,9 +91,9 @@ def create_container(context: Context, values: Values, options: ContainerOptions
             return containers.create(context.engine, options, progress)
         from rootless.cli import cidfile
 
-        with cidfile.reserve(values["cidfile"]) as write:
+        with cidfile.CidFile(values["cidfile"]) as file:
             container = containers.create(context.engine, options, progress)
-            write(container.id)
+            file.write(container.id)
         return container
     finally:
         progress.close()

@@ -38,12 +38,13 @@ class Context:
         if self._settings is None:
             import os
 
-            from rootless import config
+            from rootless import config, log
 
             environ: dict[str, str] | os._Environ[str] = os.environ
             if self._config is not None:
                 environ = {**os.environ, "RL_CONFIG": _existing_config(self._config)}
             self._settings = config.load(overrides=self._overrides, environ=environ)
+            log.level = self._settings["log-level"]
         return self._settings
 
     @property

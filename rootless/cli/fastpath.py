@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+# Verbs that start a container. Their monitor is forked here, while the process is small.
+_STARTERS = ("run", "start")
+
+
 def load(module: str) -> Any:
     """Import the module of a verb."""
     import sys
@@ -45,6 +49,10 @@ def run(argv: Sequence[str]) -> int | None:
         if found is None or "help" in flags or "version" in flags:
             return None
         path, module, _, rest = found
+        if module in _STARTERS:
+            from rootless.engine import ahead
+
+            ahead.prepare_start()
         command = load(module)
         values, arguments = parse_verb(path, command, rest)
         if "help" in values:

@@ -28,10 +28,10 @@ def pull(context: Context, values: Values, reference: str) -> int:
     if not quiet and not parsed.digest and not _has_tag(reference):
         display.message(f"Using default tag: {parsed.tag}")
     try:
-        images.pull(context.engine, reference, platform=_platform(values), progress=display)
+        pulled = images.pull(context.engine, reference, platform=_platform(values), progress=display)
     finally:
         display.close()
-    print(parsed)
+    print(pulled.reference)
     return 0
 
 
@@ -54,7 +54,7 @@ def remove_images(context: Context, values: Values, names: Sequence[str]) -> int
     for name in names:
         try:
             for kind, what in images.remove(context.engine, name, force=force):
-                print(f"{kind}: {what}")
+                print(f"{kind}: {what}", flush=True)
         except RlError as error:
             complain(context, error)
             if not (force and isinstance(error, NotFound)):
@@ -67,15 +67,13 @@ def prune_images(context: Context, values: Values) -> int:
     from rootless.cli.units import human_size
     from rootless.engine import images
 
-    removed, reclaimed = images.prune(
-        context.engine, all=values.get("all", False), filters=tuple(values.get("filter", ()))
-    )
+    removed, freed = images.prune(context.engine, all=values.get("all", False), filters=tuple(values.get("filter", ())))
     if removed:
         print("Deleted Images:")
         for kind, what in removed:
             print(f"{kind.lower()}: {what}")
         print()
-    print(f"Total reclaimed space: {human_size(reclaimed)}")
+    print(f"Total reclaimed space: {human_size(freed)}")
     return 0
 
 

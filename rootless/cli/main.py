@@ -154,8 +154,10 @@ def run(argv: Sequence[str]) -> int:
     """Run a command line through click and return the exit status."""
     root = Group("rl", DESCRIPTION, verbs.VERBS, {})
     try:
-        status: Any = root.main(args=list(argv), prog_name="rl", standalone_mode=False)
-        return status if isinstance(status, int) else 0
+        # Not root.main(), which turns a reader that left into an exit status of its own.
+        with root.make_context("rl", list(argv)) as ctx:
+            status: int = root.invoke(ctx)
+        return status
     except (parser.UsageError, parser.RefusedOption) as error:
         path, module = _place(argv)
         if not error.hint and isinstance(error, parser.UsageError):
@@ -164,7 +166,7 @@ def run(argv: Sequence[str]) -> int:
         return exits.status(error, module)
     except click.exceptions.Exit as error:
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except KeyboardInterrupt:
         return exits.INTERRUPTED
 
 

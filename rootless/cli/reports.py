@@ -69,13 +69,14 @@ def inspect_image(context: Context, name: str) -> dict[str, Any]:
 
 def system_info(context: Context) -> dict[str, Any]:
     """Return what Docker's API says of the system."""
-    from rootless.engine import info
+    from rootless.engine import containers, info
 
-    return info.info(context.engine)
+    engine = context.engine
+    return info.collect(engine, containers.list_all(engine))
 
 
-def system_version(context: Context) -> dict[str, Any]:
+def system_version() -> dict[str, Any]:
     """Return what Docker's API says of versions."""
     from rootless.engine import info
 
-    return info.version(context.engine)
+    return info.version()

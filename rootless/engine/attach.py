@@ -7,11 +7,10 @@ streams and our signals are passed on.
 
 from __future__ import annotations
 
+import _signal
 import os
 import select
 import sys
-
-import _signal
 
 from rootless import jsonlite
 from rootless.engine.launching import raise_failure
@@ -21,10 +20,9 @@ from rootless.monitor import protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Callable, Iterator
     from typing import Any
-
-    import _socket
 
 DEFAULT_KEYS = "ctrl-p,ctrl-q"
 HOLD_SECONDS = 0.5  # how long the first keys of the detach sequence wait for the next
@@ -33,7 +31,8 @@ TIOCGWINSZ = 0x5413
 PROXIED = tuple(
     number
     for number in range(1, 32)
-    if number not in (_signal.SIGKILL, _signal.SIGSTOP, _signal.SIGCHLD, _signal.SIGPIPE, _signal.SIGWINCH, 18, 20, 21, 22, 23)
+    if number
+    not in (_signal.SIGKILL, _signal.SIGSTOP, _signal.SIGCHLD, _signal.SIGPIPE, _signal.SIGWINCH, 18, 20, 21, 22, 23)
 )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 
-from rootless import jsonlite
+from rootless import jsonlite, log
 from rootless.engine import names, specgen
 from rootless.errors import Conflict, NameInUse, NoSuchContainer, NoSuchImage, RlError, from_oserror
 from rootless.linux import process
@@ -140,7 +140,7 @@ def create(engine: Engine, options: ContainerOptions, progress: Progress | None 
         entry = _find_image(engine, options)
         config = engine.images.config(entry)
         directory = engine.layout.container(identifier)
-        volumes = _make_volumes(engine, options, config, identifier)
+        volumes = _make_volumes(engine, options, config)
         context = specgen.SpecContext(
             container_id=identifier,
             directory=directory,
@@ -154,6 +154,7 @@ def create(engine: Engine, options: ContainerOptions, progress: Progress | None 
         )
         try:
             spec = specgen.generate(options, config, context)
+            _warn_of_limits(spec)
             record = {
                 "id": identifier,
                 "name": name,
@@ -192,6 +193,16 @@ def create(engine: Engine, options: ContainerOptions, progress: Progress | None 
         discard(engine, container, volumes=True)
         raise
     return container
+
+
+def _warn_of_limits(spec: dict[str, Any]) -> None:
+    """Say which resource limits the payload will not get, since this user has less."""
+    wanted = spec["process"]["rlimits"]
+    if wanted:
+        from rootless.runtime import rlimits
+
+        for line in rlimits.check((limit["type"], limit["soft"], limit["hard"]) for limit in wanted):
+            log.warn(line)
 
 
 def _default_ulimits(engine: Engine) -> tuple[Any, ...]:
@@ -242,11 +253,17 @@ def _platform_fits(wanted: str, found: str) -> bool:
 def _ensure_image(engine: Engine, options: ContainerOptions, progress: Progress | None) -> None:
     if options.pull in ("missing", "never", ""):
         try:
-            _find_image(engine, options)
-            return
+            entry = _find_image(engine, options)
         except NoSuchImage:
             if options.pull == "never":
                 raise
+        else:
+            if entry.chain_id and not engine.snapshotter.has(entry.chain_id):
+                # Another storage driver than before, or another program wrote the image into our layout.
+                from rootless.engine import images
+
+                images.ensure_unpacked(engine, entry, progress=progress)
+            return
     from rootless.engine import images
 
     images.ensure(engine, options.image, policy=options.pull, platform=options.platform, progress=progress)
@@ -305,24 +322,22 @@ def _take_name(engine: Engine, name: str, identifier: str) -> None:
             raise from_oserror(error, "cannot record the container's name") from error
 
 
-def _make_volumes(
-    engine: Engine, options: ContainerOptions, config: dict[str, Any], identifier: str
-) -> dict[str, dict[str, Any]]:
+def _make_volumes(engine: Engine, options: ContainerOptions, config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Find or make the volumes that a container mounts, keyed by target."""
     requests = specgen.volumes(options, config)
     if not requests:
         return {}
     from rootless.engine import volumes
 
-    return volumes.prepare(engine, requests, identifier)
+    return volumes.prepare(engine, requests)
 
 
 def _drop_volumes(engine: Engine, volumes: Any) -> None:
-    anonymous = [volume["name"] for volume in volumes if volume.get("made")]
-    if anonymous:
+    made = [volume["name"] for volume in volumes if volume["made"]]
+    if made:
         from rootless.engine import volumes as volume_store
 
-        volume_store.discard(engine, anonymous)
+        volume_store.discard(engine, made)
 
 
 # --- running -----------------------------------------------------------------------------

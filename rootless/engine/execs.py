@@ -23,15 +23,11 @@ if TYPE_CHECKING:
     from rootless.runtime.tenant import Tenant
 
 
-def _start(
-    engine: Engine, text: str, options: ExecOptions, stdio: tuple[int, int, int] | None
-) -> Tenant:
+def _start(engine: Engine, text: str, options: ExecOptions, stdio: tuple[int, int, int] | None) -> Tenant:
     container = containers.find(engine, text)
     pidfd = process.open_pidfd(container.state["pid"], container.state.get("pid_start", 0))
     if not container.running or pidfd is None:
-        raise Conflict(
-            f"container {text} is not running", hint=f"start it first: rl start {container.name}"
-        )
+        raise Conflict(f"container {text} is not running", hint=f"start it first: rl start {container.name}")
     try:
         spec = records.read(f"{container.directory}/config.json")
         section = specgen.exec_process(spec, options)
@@ -211,9 +207,7 @@ def _push(poller: select.poll, into: int, pending: bytearray, *, closing: bool) 
     return into
 
 
-def _run_terminal(
-    engine: Engine, text: str, options: ExecOptions, stdin: int, stdout: int, detach_keys: str
-) -> int:
+def _run_terminal(engine: Engine, text: str, options: ExecOptions, stdin: int, stdout: int, detach_keys: str) -> int:
     keys = attach.KeyFilter(attach.parse_detach_keys(detach_keys or attach.DEFAULT_KEYS))
     running = _start(engine, text, options, None)
     try:

@@ -31,6 +31,7 @@ CONTAINERS = (
     "volume",
 )
 IMAGES = ("before", "dangling", "label", "reference", "since", "until")
+PRUNE = ("dangling", "label", "label!", "until")
 STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
 HEALTH = ("none", "starting", "healthy", "unhealthy")
 
@@ -41,7 +42,7 @@ def parse(items: Iterable[str], known: Iterable[str]) -> dict[str, list[str]]:
     for item in items:
         if not item:
             continue
-        name, equals, value = item.partition("=")
+        name, equals, value = item.partition("=")  # "label!=x" names "label!"
         if not equals:
             raise InvalidArgument(f"bad format of filter (expected name=value): {item}")
         result.setdefault(name.strip().lower(), []).append(value.strip())

@@ -56,11 +56,15 @@ class Storage(Record):
     reason: str
 
 
-def collect(engine: Engine, containers: Sequence[ContainerView]) -> dict[str, Any]:
-    """Return Docker's ``/info`` with an additional member ``Rl``.
+def info(engine: Engine) -> dict[str, Any]:
+    """Return Docker's ``/info`` with an additional member ``Rl``."""
+    from rootless.engine import containers
 
-    ``containers`` are all of them, as ``containers.list_all`` returns them.
-    """
+    return collect(engine, containers.list_all(engine))
+
+
+def collect(engine: Engine, containers: Sequence[ContainerView]) -> dict[str, Any]:
+    """Do the same with containers that are known already."""
     settings = engine.settings
     findings: list[Finding] = []
     cgroups = probe_cgroups()
@@ -159,8 +163,8 @@ def collect(engine: Engine, containers: Sequence[ContainerView]) -> dict[str, An
     }
 
 
-def version() -> dict[str, Any]:
-    """Return Docker's ``/version``."""
+def version(_engine: Engine | None = None) -> dict[str, Any]:
+    """Return Docker's ``/version``, which needs no engine."""
     from rootless.oci import platforms
 
     system = os.uname()
@@ -221,8 +225,7 @@ def _storage(engine: Engine, findings: list[Finding]) -> Storage:
     if configured:
         origin = engine.settings.origins.get("storage-driver", "")
         return Storage(name=snapshotter.name, reason=f"configured in {origin}" if origin else "configured")
-    reason = str(getattr(snapshotter, "reason", "") or "the best that works on this machine")
-    return Storage(name=snapshotter.name, reason=reason)
+    return Storage(name=snapshotter.name, reason="; ".join(snapshotter.notes) or "the best that works on this machine")
 
 
 def _lacks_for_namespaces() -> list[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from rootless import errors, jsonlite
+from rootless import errors, jsonlite, log
 from rootless.engine import containers, specgen
 from rootless.errors import NotModified, from_oserror
 from rootless.linux import process, sockets
@@ -15,10 +15,9 @@ from rootless.storage import records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from types import TracebackType
     from typing import Any
-
-    import _socket
 
     from rootless.engine.containers import Container
     from rootless.engine.engine import Engine
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 GUEST_IP, GATEWAY_IP, RESOLVER_IP = "10.0.2.100", "10.0.2.2", "10.0.2.3"  # slirp4netns(1)
 
 
-class starting:  # noqa: N801  used as a function is, in a with statement
+class starting:
     """Start the monitor of a container; gives the socket on which it will speak.
 
     Only one command starts (or removes) a container at a time: the directory is locked
@@ -52,7 +51,7 @@ class starting:  # noqa: N801  used as a function is, in a with statement
             if current.running:
                 raise NotModified(f"container {current.name} is running already")
             try:
-                return launch.start(_launch_record(self._engine, current), self._engine.userns)
+                return launch.start(_launch_record(self._engine, current))
             except OSError as error:
                 raise from_oserror(error, f"cannot start container {current.name}") from error
         except BaseException as error:
@@ -114,8 +113,15 @@ def _launch_record(engine: Engine, container: Container) -> dict[str, Any]:
         }
     _write_network_files(engine, container, mode)
     rw_dir = f"{container.directory}/rw"
-    engine.snapshotter.prepare_rw(record["chain_ids"], rw_dir)
+    engine.snapshotter.prepare_rw(rw_dir, record["chain_ids"])
     mount = engine.snapshotter.mounts(record["chain_ids"], rw_dir, volatile=container.auto_remove)
+    rootfs = {"kind": mount.type, "source": mount.source, "data": mount.data, "cwd": mount.cwd}
+    if record["volumes"]:
+        from rootless.engine import volumes
+
+        volumes.fill(engine, container)
+    if log.level == "debug":
+        _describe(spec, rootfs)
     profile, program = spec["annotations"].get(specgen.SECCOMP, "unconfined"), b""
     if profile != "unconfined":
         program = seccomp.program(
@@ -127,15 +133,15 @@ def _launch_record(engine: Engine, container: Container) -> dict[str, Any]:
         "id": container.id,
         "directory": container.directory,
         "runtime_dir": engine.runtime_directory(container.id),
+        "namespace": engine.userns.directory,
         "spec": spec,
-        "rootfs": {"kind": mount.type, "source": mount.source, "data": mount.data, "cwd": mount.cwd},
+        "rootfs": rootfs,
         "program": program.decode("latin-1"),
         "terminal": options["tty"],
         "interactive": options["interactive"],
         "network": network,
         "log": _log(record),
         "remove": _removal(engine, container),
-        "copy_up": [volume for volume in record["volumes"] if volume.get("copy")],
         "state": {
             "version": 1,
             "boot_id": process.boot_id(),
@@ -148,6 +154,14 @@ def _launch_record(engine: Engine, container: Container) -> dict[str, Any]:
             "finished_at": container.state.get("finished_at", ""),
         },
     }
+
+
+def _describe(spec: dict[str, Any], rootfs: dict[str, str]) -> None:
+    """Say what the container's first process is going to do."""
+    from rootless.runtime import plan
+
+    for step in plan.build(spec, plan.Rootfs(**rootfs)):
+        log.debug(step.describe())
 
 
 def _log(record: dict[str, Any]) -> dict[str, Any] | None:

@@ -160,7 +160,7 @@ class _Reader:
         while True:
             if self._file is None:
                 try:
-                    self._file = open(self._path, "rb")  # noqa: SIM115  kept between calls
+                    self._file = open(self._path, "rb")
                 except FileNotFoundError:
                     return
             for line in self._file:

@@ -8,7 +8,7 @@ grammar says so: environment files, label files and seccomp profiles.
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]
+import _signal
 import os
 
 from rootless.engine.options import Bind, RestartPolicy, Tmpfs, Ulimit

@@ -48,7 +48,9 @@ def find(name: str) -> str:
     path = which(name)
     if path is None:
         package = _PACKAGES.get(name, name)
-        raise MissingHelper(f"{name} is not installed", hint=f"install it: apt install {package} (dnf: {_dnf(package)})")
+        raise MissingHelper(
+            f"{name} is not installed", hint=f"install it: apt install {package} (dnf: {_dnf(package)})"
+        )
     return path
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import _signal
 import os
 import select
-
-import _signal
 
 
 def start_time(pid: int) -> int:

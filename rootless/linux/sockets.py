@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import _socket
 import errno
 import os
 import struct
-
-import _socket
 
 AF_UNIX, SOCK_STREAM, SOCK_SEQPACKET = _socket.AF_UNIX, _socket.SOCK_STREAM, _socket.SOCK_SEQPACKET
 SOCK_CLOEXEC = _socket.SOCK_CLOEXEC

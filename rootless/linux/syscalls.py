@@ -107,7 +107,7 @@ class _Void(_ctypes.CFuncPtr):  # type: ignore[misc,name-defined,unused-ignore]
     _restype_ = None
 
 
-_libc = _ctypes.dlopen(None, 0)  # type: ignore[attr-defined,unused-ignore]
+_libc = _ctypes.dlopen(None, 0)  # type: ignore[arg-type,attr-defined,unused-ignore]
 
 
 def _function(name: str, kind: type = _Function) -> Any:
@@ -252,7 +252,9 @@ def move_mount(from_fd: int, to_fd: int, to_path: str = "") -> None:
         _fail("move_mount", to_path)
 
 
-def mount_setattr(fd: int, *, set_flags: int = 0, clear_flags: int = 0, propagation: int = 0, recursive: bool = False) -> None:
+def mount_setattr(
+    fd: int, *, set_flags: int = 0, clear_flags: int = 0, propagation: int = 0, recursive: bool = False
+) -> None:
     """Change attributes of the mount ``fd``: mount_setattr(2), Linux 5.12."""
     attributes = struct.pack("=QQQQ", set_flags, clear_flags, propagation, 0)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)

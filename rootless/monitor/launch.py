@@ -1,9 +1,10 @@
 """How a command starts a monitor.
 
-A lean process forks it; one that has imported the command line's machinery starts a fresh
-interpreter instead, since a fork would carry all of that for the container's life
-(8 MB against 3). Either way the monitor is nobody's child: it is started through a
-process that ends at once.
+A lean process forks it *before* it imports what the command itself needs (``prefork``): the
+monitor stays small, and loads its own modules on the other processor meanwhile. A
+process that carries the command line's machinery, or threads, starts a fresh
+interpreter instead. Either way the monitor reads a launch record from its socket, and
+ends at once if the command ends without sending one.
 
 The launch record is a dict of JSON values::
 
@@ -16,6 +17,7 @@ The launch record is a dict of JSON values::
     log                             None, or {"path", "max_size", "max_file"}
     remove                          None, or {"trash", "name", "volumes"}: remove at the end
     state                           the fields of state.json so far
+    namespace                       the directory of linux.userns.UserNamespace
 """
 
 from __future__ import annotations
@@ -24,8 +26,7 @@ import os
 import sys
 
 from rootless import jsonlite
-from rootless.linux import fds, sockets, syscalls
-from rootless.linux.userns import UserNamespace
+from rootless.linux import fds, sockets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,95 +34,98 @@ if TYPE_CHECKING:
 
     import _socket
 
-# Any of these in memory makes a fork heavier than a fresh start.
-HEAVY = ("click", "asyncio", "urllib3", "threading", "dataclasses", "argparse")
-
 _SPAWN = "import sys; sys.path[:0] = sys.argv[1:2]; from rootless.monitor import launch; launch.spawned()"
+_CHANNEL = 3  # the monitor's end of the socket
+
+_waiting: _socket.socket | None = None
 
 
-def start(launch: dict[str, Any], namespace: UserNamespace) -> _socket.socket:
+def prefork() -> None:
+    """Fork a monitor that waits for its record; to be called before anything heavy is imported.
+
+    The calling process must have one thread and end soon after the container has started.
+    """
+    global _waiting
+    if _waiting is None:
+        _waiting = _fork(exec_it=False)
+
+
+def start(launch: dict[str, Any]) -> _socket.socket:
     """Start a monitor and return the socket on which it will speak ``monitor.protocol``.
 
-    Raises what making the user namespace raises; what fails later comes as ``failed`` frame.
+    What fails comes as a ``failed`` frame. Raises ``OSError``.
     """
-    namespace.open()
+    global _waiting
+    channel, _waiting = _waiting or _fork(exec_it=True), None
+    text = jsonlite.dumps(launch).encode()
+    try:
+        channel.sendall(len(text).to_bytes(4, "big") + text)
+    except BrokenPipeError:
+        pass  # it ended: whoever waits for its first word is told so
+    return channel
+
+
+def _fork(*, exec_it: bool) -> _socket.socket:
     ours, theirs = sockets.pair()
-    lean = not any(name in sys.modules for name in HEAVY)
     sys.stdout.flush()
     sys.stderr.flush()
-    between = os.fork()
-    if between == 0:
+    pid = os.fork()
+    if pid == 0:
         try:
             os.setsid()
-            if os.fork():
-                os._exit(0)
-            ours.close()
-            _detach(theirs.fileno())
-            theirs.detach()
-            if lean:
-                _be_monitor(launch, namespace)
-            else:
-                _exec_monitor(launch, namespace)
+            if exec_it and os.fork():
+                os._exit(0)  # the caller may live long: it shall not have to reap a monitor
+            _detach(theirs.detach())
+            if exec_it:
+                root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+                os.set_inheritable(_CHANNEL, True)
+                argv = [sys.executable, "-I", "-S", "-c", _SPAWN, root]
+                os.execve(sys.executable, argv, dict(os.environ))
+            _be_monitor()
         finally:
             os._exit(1)
     theirs.close()
-    os.waitpid(between, 0)
+    if exec_it:
+        os.waitpid(pid, 0)
     return ours
 
 
 def _detach(channel: int) -> None:
-    """Move the channel to descriptor 3 and let go of the caller's streams and directory."""
+    """Let go of the caller's streams, descriptors and directory; only the channel is kept."""
+    if channel != _CHANNEL:
+        os.dup2(channel, _CHANNEL, inheritable=False)
     null = os.open("/dev/null", os.O_RDWR)
     for target in range(3):
         os.dup2(null, target)
-    if channel != 3:
-        os.dup2(channel, 3, inheritable=False)
+    fds.close_all_but(range(_CHANNEL + 1))
     os.chdir("/")
 
 
-def _be_monitor(launch: dict[str, Any], namespace: UserNamespace) -> None:
-    import _socket
-
-    from rootless.monitor import reaper
-
-    fds.close_all_but([0, 1, 2, 3, *namespace.descriptors()])
-    reaper.main(launch, namespace, _socket.socket(sockets.AF_UNIX, sockets.SOCK_STREAM, 0, fileno=3))
-
-
-def _exec_monitor(launch: dict[str, Any], namespace: UserNamespace) -> None:
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    text = jsonlite.dumps({"launch": launch, "runtime": namespace.directory}).encode()
-    read_end, write_end = os.pipe()
-    if os.fork() == 0:
-        # The record may be larger than a pipe holds, so somebody else writes it.
-        os.close(read_end)
-        view = memoryview(text)
-        while view:
-            view = view[os.write(write_end, view) :]
-        os._exit(0)
-    os.close(write_end)
-    os.dup2(read_end, 0)
-    os.set_inheritable(3, True)
-    os.execve(sys.executable, [sys.executable, "-I", "-S", "-c", _SPAWN, root], dict(os.environ))
-
-
 def spawned() -> None:
-    """Entry of the fresh interpreter: read the launch record from standard input."""
+    """Entry of a fresh interpreter; never returns."""
+    os.set_inheritable(_CHANNEL, False)
+    _be_monitor()
+
+
+def _be_monitor() -> None:
     import _socket
 
+    from rootless.linux.userns import UserNamespace
     from rootless.monitor import reaper
 
-    with open(0, "rb", closefd=False) as stream:
-        content = jsonlite.loads(stream.read())
-    null = os.open("/dev/null", os.O_RDWR)
-    os.dup2(null, 0)
-    os.close(null)
-    os.set_inheritable(3, False)
-    syscalls.close_range(4)
-    namespace = UserNamespace(content["runtime"])
-    first = _socket.socket(sockets.AF_UNIX, sockets.SOCK_STREAM, 0, fileno=3)
-    try:
-        os.waitpid(-1, os.WNOHANG)
-    except ChildProcessError:
-        pass
-    reaper.main(content["launch"], namespace, first)
+    channel = _socket.socket(sockets.AF_UNIX, sockets.SOCK_STREAM, 0, fileno=_CHANNEL)
+    text = _receive(channel, int.from_bytes(_receive(channel, 4), "big"))
+    launch = jsonlite.loads(text)
+    del text
+    reaper.main(launch, UserNamespace(launch["namespace"]), channel)
+
+
+def _receive(channel: _socket.socket, size: int) -> bytes:
+    """Return exactly ``size`` bytes; ends the process if there will be none."""
+    data = b""
+    while len(data) < size:
+        chunk = channel.recv(size - len(data))
+        if not chunk:
+            os._exit(0)
+        data += chunk
+    return data

@@ -13,13 +13,12 @@ Every descriptor has its handler in one table; nothing blocks but poll.
 
 from __future__ import annotations
 
+import _signal
+import _socket
 import errno
 import os
 import select
 import time
-
-import _signal
-import _socket
 
 from rootless import errors, jsonlite
 from rootless.linux import commands, idmap, process, sockets, syscalls, trees
@@ -115,15 +114,14 @@ class Monitor:
                 os.close(fd)
         self.pidfd = os.pidfd_open(child.pid)
         idmap.write(child.pid, id_map.identity())
-        network = launch.get("network")
-        if network:
+        if launch["network"]:
             self.slirp = slirp.Slirp(child.pid, api_socket=f"{launch['runtime_dir']}/slirp.sock")
         child.mapped()
         self.server = sockets.listen(f"{launch['runtime_dir']}/attach.sock")
         child.wait_ready()
         if self.slirp:
             self.slirp.wait_ready()
-            for port in network["ports"]:
+            for port in launch["network"]["ports"]:
                 slirp.add_hostfwd(self.slirp.api_socket, **port)
         # Written before the payload can do anything, so that nobody ever finds it unrecorded.
         self.state.update(
@@ -216,7 +214,7 @@ class Monitor:
             events = 0 if waiting else select.POLLIN
             if fd == self.input_fd and self.input_pending:
                 events |= select.POLLOUT
-            self._register(fd, events, self._terminal_handler(fd) if fd == self.input_fd else self._reader(fd))
+            self._register(fd, events, self._reader(fd))
         if self.input_fd >= 0 and self.input_fd not in self.outputs:
             if self.input_pending or self.input_closing:
                 self._register(self.input_fd, select.POLLOUT, self._on_writable)
@@ -225,11 +223,8 @@ class Monitor:
                 self._register(self.input_fd, 0, self._on_writable)
 
     def _reader(self, fd: int) -> Callable[[int], None]:
-        return lambda events: self._on_output(fd)
-
-    def _terminal_handler(self, fd: int) -> Callable[[int], None]:
         def handle(events: int) -> None:
-            if events & select.POLLOUT:
+            if events & select.POLLOUT:  # a terminal: one descriptor for both ways
                 self._on_writable(events)
             if events & ~select.POLLOUT:
                 self._on_output(fd)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _MAXIMUM_REDIRECTS = 5
 _MAXIMUM_ERROR = 64 * 1024
 _REDIRECTS = (301, 302, 303, 307, 308)
-_CHUNK = 256 * 1024
+_CHUNK = 1024 * 1024
 
 
 class ServerFailed(Unavailable):
@@ -78,7 +78,8 @@ class BlobBody:
         while True:
             self._http.check()
             with self._http.translated(self._host):
-                chunk = self._response.read(_CHUNK)
+                # What there is: a slow connection shows progress, and a broken one loses nothing.
+                chunk = self._response.read1(_CHUNK, decode_content=False)
             if not chunk:
                 self._http.check()
                 # The whole body was read, so the connection can serve the next request.

@@ -205,6 +205,8 @@ class HttpClient:
         class TlsConnection(HTTPSConnection):
             def connect(self) -> None:
                 super().connect()
+                # Where nothing is verified that was decided by the user: urllib3 need not warn.
+                self.is_verified = True
                 register(self.sock)
 
         class PlainPool(HTTPConnectionPool):

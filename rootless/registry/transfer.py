@@ -149,7 +149,7 @@ class _Pull:
         self.progress.message(f"{asked}: Pulling from {_short_path(self.reference)}")
         index_digest = index_type = ""
         for _ in range(_MAXIMUM_DEPTH):
-            kind = image.kind(image.read_json(answer.body, f"manifest of {name}"), answer.media_type, what=name)
+            kind = self._kind(answer)
             if media_types.is_manifest(kind):
                 break
             descriptor = platforms.select(image.read_index(answer.body, what=f"index of {name}"), wanted)
@@ -194,7 +194,21 @@ class _Pull:
             self.lease(local)
             if self.blobs.has(local):
                 return ManifestAnswer(body=self.blobs.read(local), media_type="", digest=local)
-        return self.anywhere(lambda client: client.manifest(asked))
+        return self._fetch(asked)
+
+    def _fetch(self, reference: str) -> ManifestAnswer:
+        """Fetch a manifest from the first endpoint whose answer is one."""
+
+        def ask(client: RegistryClient) -> ManifestAnswer:
+            answer = client.manifest(reference)
+            self._kind(answer)
+            return answer
+
+        return self.anywhere(ask)
+
+    def _kind(self, answer: ManifestAnswer) -> str:
+        name = self.reference.familiar()
+        return image.kind(image.read_json(answer.body, f"manifest of {name}"), answer.media_type, what=name)
 
     def _by_digest(self, descriptor: Descriptor) -> ManifestAnswer:
         digest = descriptor["digest"]
@@ -203,7 +217,7 @@ class _Pull:
             body = self.blobs.read(digest)
             answer = ManifestAnswer(body=body, media_type=descriptor["mediaType"], digest=digest)
         else:
-            answer = self.anywhere(lambda client: client.manifest(digest))
+            answer = self._fetch(digest)
         if len(answer.body) != descriptor["size"]:
             raise Corrupt(f"manifest {digest} has {len(answer.body)} bytes, its index says {descriptor['size']}")
         return answer

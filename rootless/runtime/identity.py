@@ -104,7 +104,9 @@ class Identity:
                 if os.access(candidate, os.X_OK):
                     return candidate
                 found = errno.EACCES
-        raise OSError(found, "executable file not found in $PATH" if found == errno.ENOENT else "permission denied", name)
+        raise OSError(
+            found, "executable file not found in $PATH" if found == errno.ENOENT else "permission denied", name
+        )
 
     def execute(self) -> None:
         """Replace the process by the payload; returns only by raising ``OSError``."""

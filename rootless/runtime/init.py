@@ -6,13 +6,12 @@ already, and it imports nothing, since soon its file system is the container's.
 
 from __future__ import annotations
 
+import _socket
 import errno
 import fcntl
 import os
 import select
 import struct
-
-import _socket
 
 from rootless import jsonlite
 from rootless.errors import RlError
@@ -87,7 +86,7 @@ def main(
             raise Abort
         step = "exec"
         if spec.get("annotations", {}).get("io.rootless.init") == "true":
-            _reap_for(identity, channel)
+            _reap(channel)
         identity.execute()
     except Abort:
         os._exit(1)
@@ -102,6 +101,7 @@ def main(
 
 
 def text_of(error: OSError) -> str:
+    """Return path and reason of an error as messages have them."""
     where = f"{error.filename}: " if error.filename else ""
     text = error.strerror or str(error)
     return f"{where}{text[:1].lower()}{text[1:]}"
@@ -165,7 +165,7 @@ def open_terminal(size: dict[str, int] | None, owner: int) -> int:
     return master
 
 
-def _reap_for(identity: identities.Identity, channel: _socket.socket) -> None:
+def _reap(channel: _socket.socket) -> None:
     """Stay as pid 1: start the payload as a child, forward signals, reap orphans (--init).
 
     Returns only in the child, which goes on to execve.

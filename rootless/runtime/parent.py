@@ -23,9 +23,8 @@ from rootless.runtime import init, plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     import _socket
+    from typing import Any
 
 NAMESPACES = {
     "mount": syscalls.CLONE_NEWNS,

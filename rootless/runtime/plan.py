@@ -386,9 +386,7 @@ def _remount_readonly(fd: int) -> None:
             raise
         path = f"/proc/self/fd/{fd}"
         locked = os.statvfs(path).f_flag & (os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC)
-        syscalls.mount(
-            None, path, None, syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY | locked
-        )
+        syscalls.mount(None, path, None, syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY | locked)
 
 
 def parse_options(options: list[str]) -> tuple[int, tuple[str, ...], str]:
@@ -419,9 +417,7 @@ def _mount_step(mount: dict[str, Any]) -> Step:
         )
     kinds: dict[str, type[FileSystem]] = {"sysfs": Sysfs, "cgroup": Cgroup, "tmpfs": Tmpfs}
     step = kinds.get(kind, FileSystem)
-    return step(
-        kind="cgroup2" if kind == "cgroup" else kind, target=target, source=source, flags=flags, data=data
-    )
+    return step(kind="cgroup2" if kind == "cgroup" else kind, target=target, source=source, flags=flags, data=data)
 
 
 def build(spec: dict[str, Any], rootfs: Rootfs) -> list[Step]:

@@ -25,9 +25,8 @@ from rootless.runtime.parent import explain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     import _socket
+    from typing import Any
 
 _NAMESPACES = (
     syscalls.CLONE_NEWUSER

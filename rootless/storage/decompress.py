@@ -36,6 +36,7 @@ _MAGIC = (
     (b"BZh", "bzip2"),
     (b"\xfd7zXZ\x00", "xz"),
 )
+_MAGIC_SIZE = 6
 
 
 def sniff(head: bytes) -> str:
@@ -61,7 +62,7 @@ def prepare() -> None:
 def pieces(source: Source) -> Iterator[bytes]:
     """Yield the decompressed content of ``source`` in order; raises ``Corrupt`` or ``Unsupported``."""
     head = b""
-    while len(head) < 6:
+    while len(head) < _MAGIC_SIZE:
         data = source.read(_INPUT)
         if not data:
             break
@@ -140,7 +141,7 @@ def _members(name: str, make: Callable[[], Any], data: bytes, source: Source) ->
                 data = source.read(_INPUT)
                 if not data:
                     raise EOFError
-        while len(data) < 4:
+        while len(data) < _MAGIC_SIZE:
             more = source.read(_INPUT)
             if not more:
                 break

@@ -19,6 +19,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 
 from rootless.errors import Corrupt, RlError, SystemFailure
 from rootless.linux import idmap
@@ -49,6 +50,7 @@ _ARCHIVES_FAULT = (
 )
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PATH_MAX = 4096
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
 
@@ -63,6 +65,7 @@ def apply(source: str, target: str, flavour: str, lowers: tuple[str, ...], diff_
     process that goes on.
     """
     os.umask(0)
+    sys.setrecursionlimit(4 * _PATH_MAX)  # a path may have half as many components as bytes
     hold = workspace.hold(os.path.dirname(target))  # released by our end, even if our parent dies first
     uids, gids = _Ids(idmap.current_map("uid")), _Ids(idmap.current_map("gid"))
     below = [os.open(path, _DIRECTORY) for path in lowers]
@@ -182,6 +185,8 @@ class _Extractor:
                 reader.skip(member)
                 continue
             self.entries += 1
+            if len(path) >= _PATH_MAX:
+                raise Corrupt(f"tar member {printable(member.name)}: file name too long")
             if not path and member.type != tarstream.DIRECTORY:
                 raise Corrupt(f"tar member {printable(member.name)} would replace the root directory")
             if not self._overlay and path:
@@ -353,7 +358,11 @@ class _Extractor:
                 return True
             if directory:
                 self._make_parents(directory + b"/x")
-            self._make_opaque(directory or b".")
+                self._make_opaque(directory)
+            else:
+                # overlayfs merges the root directories of all layers whatever they say.
+                for old in {old for lower in self._below for old in os.listdir(lower)}:
+                    self._hide(os.fsencode(old))
             return True
         if name.startswith(_WHITEOUT + _WHITEOUT):
             return True
@@ -523,7 +532,8 @@ class _Extractor:
                 status = None
             if status is None:
                 os.mkdir(real, 0o755)
-                self._made.add(real)
+            # Also where it was there before: the overlay flavour would have made it.
+            self._made.add(real)
             self._settled[directory] = real
         return real + b"/" + name if real else name
 

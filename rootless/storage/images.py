@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rootless.storage.layout import Layout
 
     Entries = list["ImageEntry"]
+    Strings = list[str]
     Parsed = list[tuple["ImageEntry", dict[str, Any]]]
 
 REF_NAME = "org.opencontainers.image.ref.name"
@@ -121,11 +122,11 @@ class ImageStore:
 
     def manifest(self, entry: ImageEntry) -> dict[str, Any]:
         """Return the manifest; raises ``NotFound`` or ``Corrupt``."""
-        return self._json(entry.manifest_digest, "manifest")
+        return self.document(entry.manifest_digest, "manifest")
 
     def config(self, entry: ImageEntry) -> dict[str, Any]:
         """Return the image configuration; raises ``NotFound`` or ``Corrupt``."""
-        return self._json(entry.config_digest, "configuration")
+        return self.document(entry.config_digest, "configuration")
 
     def add(self, entry: ImageEntry) -> None:
         """Record an image under ``entry.reference``; an image that had this name loses it, not more.
@@ -189,9 +190,9 @@ class ImageStore:
 
         Raises ``NotFound`` or ``Corrupt``.
         """
-        manifest = self._json(manifest_digest, "manifest")
+        manifest = self.document(manifest_digest, "manifest")
         config_digest = _field(manifest, "config", "digest")
-        config = self._json(config_digest, "configuration")
+        config = self.document(config_digest, "configuration")
         rootfs = config.get("rootfs")
         diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
         if not isinstance(diff_ids, list) or not all(map(digests.is_valid, diff_ids)):
@@ -212,7 +213,18 @@ class ImageStore:
             platform="/".join(part for part in parts if isinstance(part, str) and part),
         )
 
-    def _json(self, digest: str, what: str) -> dict[str, Any]:
+    def roots(self) -> Strings:
+        """Return the digests of all manifests and indexes that ``index.json`` refers to."""
+        found = []
+        for descriptor in self._read().get("manifests") or []:
+            found.append(str(descriptor.get("digest")))
+            pulled = (descriptor.get("annotations") or {}).get(_OWN + "repo-digest", "")
+            if pulled:
+                found.append(pulled.partition("@")[2])
+        return list(dict.fromkeys(found))
+
+    def document(self, digest: str, what: str = "blob") -> dict[str, Any]:
+        """Return a blob that is a JSON object; raises ``NotFound`` or ``Corrupt``."""
         try:
             value = jsonlite.loads(self._blobs.read(digest))
         except ValueError as error:

@@ -128,16 +128,18 @@ def _rmdir(directory: int, name: bytes) -> None:
         os.rmdir(name, dir_fd=directory)
 
 
-def copy_tree(source: str, target: str) -> None:
+def copy_tree(source: str | int, target: str) -> None:
     """Copy the content and attributes of a directory into an existing one; runs in the user namespace.
+
+    ``source`` may be an open directory, which stays the caller's.
 
     Hard links stay links, holes stay holes where the file system can clone; owners, modes,
     times and xattrs are kept. Devices and sockets are left out. Raises ``OSError``.
     """
     links: dict[tuple[int, int], str] = {}
-    todo = [("", os.lstat(source))]
     directories: list[tuple[str, os.stat_result]] = []
-    source_fd = os.open(source, _DIRECTORY)
+    source_fd = os.open(source, _DIRECTORY) if isinstance(source, str) else os.open(".", _DIRECTORY, dir_fd=source)
+    todo = [("", os.fstat(source_fd))]
     target_fd = os.open(target, _DIRECTORY)
     try:
         while todo:

@@ -9,19 +9,18 @@ between making and locking.
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 
 from rootless.linux import process
 
-_counter = 0
+_numbers = itertools.count(1)  # next() is atomic: threads share it
 
 
 def new_name(directory: str, kind: str) -> str:
     """Return a path in ``directory`` that no other process and no other call returns."""
-    global _counter
-    _counter += 1
     pid = os.getpid()
-    return f"{directory}/{kind}.{pid}.{process.start_time(pid)}.{_counter}"
+    return f"{directory}/{kind}.{pid}.{process.start_time(pid)}.{next(_numbers)}"
 
 
 def make_file(directory: str, kind: str) -> tuple[str, int]:

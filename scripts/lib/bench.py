@@ -141,8 +141,10 @@ def measure(options: argparse.Namespace, work: Path, rows: list[str]) -> str:
     rl = Side("rl", [options.rl], work / "rl")
     podman = Side(
         "podman",
-        ["podman", "--root", str(work / "podman/root"), "--runroot", str(work / "podman/runroot")]
-        + ["--cgroup-manager=cgroupfs", "--events-backend=file", "--runtime=crun"],
+        [
+            *("podman", "--root", str(work / "podman/root"), "--runroot", str(work / "podman/runroot")),
+            *("--storage-driver=overlay", "--cgroup-manager=cgroupfs", "--events-backend=file", "--runtime=crun"),
+        ],
         work / "podman",
     )
     registry_directory = work / "registry"

@@ -17,7 +17,9 @@ fi
 # Not pyenv's or conda's: another user must be able to run it.
 PYTHON=${RL_PYTHON:-/usr/bin/python3}
 
-say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+say() {
+  if [ -t 2 ]; then printf '\033[1m==>\033[0m %s\n' "$*" >&2; else printf '==> %s\n' "$*" >&2; fi
+}
 
 die() {
   printf '%s: %s\n' "$(basename "$0")" "$*" >&2

@@ -3,7 +3,7 @@
 
 PACKAGES_RUN=(uidmap slirp4netns fuse-overlayfs libseccomp2 python3 python3-venv)
 PACKAGES_DEMO=(apt ca-certificates curl)
-PACKAGES_TEST=(docker-registry skopeo podman crun busybox-static mmdebstrap iproute2 procps util-linux)
+PACKAGES_TEST=(docker-registry skopeo podman crun busybox-static mmdebstrap iproute2 procps util-linux zsh fish)
 
 _missing_packages() {
   local name

@@ -25,6 +25,7 @@ PY
   # Explicitly: PYTHONDONTWRITEBYTECODE may be set, and users cannot write here.
   PYTHONDONTWRITEBYTECODE='' "$VENV/bin/python" -m compileall -q -j 0 "$VENV/lib" >/dev/null || true
   chmod -R a+rX "$VENV"
+  find "$CACHE" -maxdepth 1 -name 'venv-*' -mtime +7 -exec rm -rf {} +
   touch "$VENV/.complete"
 }
 
@@ -38,7 +39,7 @@ ensure_checkout() {
   rm -rf "$fresh"
   mkdir -p "$fresh"
   tar -C "$ROOT" --exclude=./.git --exclude=__pycache__ --exclude='./.*_cache' --exclude=./dist --exclude=./build \
-    --exclude='*.egg-info' --exclude=./.venv -cf - . | tar -C "$fresh" --no-same-owner -xf -
+    --exclude='*.egg-info' --exclude=./.venv --exclude=./.hypothesis -cf - . | tar -C "$fresh" --no-same-owner -xf -
   chmod -R a+rX "$fresh"
   PYTHONDONTWRITEBYTECODE='' "$PYTHON" -m compileall -q "$fresh/rootless" >/dev/null || true
   rm -rf "$CHECKOUT"

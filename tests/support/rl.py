@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shlex
@@ -65,6 +66,7 @@ class Rl:
         self.command = command or default_command()
         self.prefix = prefix or []  # e.g. tests.support.hosts.nested(...)
         self._running: list[subprocess.Popen[bytes]] = []
+        self._terminals: list[Any] = []
         self.home.mkdir(mode=0o700)
         (directory / "run").mkdir(mode=0o700)
         self.env = {
@@ -76,6 +78,13 @@ class Rl:
             "LANG": "C.UTF-8",
             "TERM": "xterm",
         }
+
+    def using(self, command: list[str], **env: str) -> Rl:
+        """Return the same store under another command; the original cleans up."""
+        other = copy.copy(self)
+        other.command = command
+        other.env = {**self.env, **env}
+        return other
 
     def configure(self, **settings: Any) -> None:
         """Write config.json; underscores stand for dashes. Keys that are there already stay."""
@@ -155,7 +164,7 @@ class Rl:
             dimensions=(rows, columns),
             timeout=timeout,
         )
-        self._terminals = [*getattr(self, "_terminals", []), child]
+        self._terminals.append(child)
         return child
 
     def containers(self) -> list[str]:
@@ -189,7 +198,7 @@ class Rl:
 
     def close(self) -> list[str]:
         """Remove all containers, then everything; return what rl had left behind."""
-        for child in getattr(self, "_terminals", []):
+        for child in self._terminals:
             child.close(force=True)
         for process in self._running:
             if process.poll() is None:

@@ -22,7 +22,7 @@ def execute(context: Context, values: Values, arguments: list[str]) -> int:
     """Show versions; rl is client and server in one, but templates ask for either."""
     import sys
 
-    server = reports.system_version(context)
+    server = reports.system_version()
     data = {"Client": client(server), "Server": server}
     if values.get("format"):
         from rootless.cli import formats

@@ -20,7 +20,7 @@ from rootless.storage.layout import Layout
 
 class Driver:
     name = "vfs"
-    reason = "nothing else works"
+    notes = ("overlay: refused", "fuse-overlayfs: not installed")
 
 
 class Machine:
@@ -61,7 +61,7 @@ def test_numbers_and_driver(tmp_path: Path) -> None:
     json.dumps(data)
     assert (data["Containers"], data["ContainersRunning"], data["ContainersStopped"]) == (3, 1, 2)
     assert data["Driver"] == "vfs"
-    assert ["Reason", "nothing else works"] in data["DriverStatus"]
+    assert ["Reason", "overlay: refused; fuse-overlayfs: not installed"] in data["DriverStatus"]
     assert data["KernelVersion"] == os.uname().release
     assert "name=rootless" in data["SecurityOptions"]
     assert data["RegistryConfig"]["IndexConfigs"]["reg:5000"]["Secure"] is False

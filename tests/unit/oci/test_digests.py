@@ -19,7 +19,8 @@ def test_hasher_agrees_with_hashlib(chunks):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "sha256:", "sha256:" + "g" * 64, "sha256:" + "A" * 64, "a" * 64, "sha256:../" + "a" * 61, "md5:" + "a" * 32]
+    "text",
+    ["", "sha256:", "sha256:" + "g" * 64, "sha256:" + "A" * 64, "a" * 64, "sha256:../" + "a" * 61, "md5:" + "a" * 32],
 )
 def test_refuses_malformed_digests(text):
     assert not digests.is_valid(text)

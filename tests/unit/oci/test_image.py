@@ -123,8 +123,12 @@ def test_layer_counts_must_agree():
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from([*MANIFEST, *INDEX, "rootfs", "diff_ids", "digest", "size", "os"]), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from([*MANIFEST, *INDEX, "rootfs", "diff_ids", "digest", "size", "os"]), inner, max_size=4
+        )
+    ),
     max_leaves=12,
 )
 

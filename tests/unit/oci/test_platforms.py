@@ -79,4 +79,6 @@ def test_select_takes_an_entry_without_platform_last():
 
 
 def test_never_runs_a_higher_variant():
-    assert not platforms.satisfies(Platform(os="linux", architecture="amd64", variant="v3"), platforms.parse("linux/amd64"))
+    assert not platforms.satisfies(
+        Platform(os="linux", architecture="amd64", variant="v3"), platforms.parse("linux/amd64")
+    )

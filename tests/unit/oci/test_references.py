@@ -83,7 +83,7 @@ def test_reads_names_as_docker_does(text, canonical, familiar):
     ],
 )
 def test_refuses_what_docker_refuses(text):
-    with pytest.raises(InvalidArgument, match="^invalid reference format"):
+    with pytest.raises(InvalidArgument, match=r"^invalid reference format"):
         parse(text)
 
 
@@ -115,7 +115,9 @@ def test_default_tag_is_optional():
 
 
 component = st.from_regex(r"[a-z0-9]+((\.|_|__|-{1,3})[a-z0-9]+){0,2}", fullmatch=True)
-hosts = st.sampled_from(["docker.io", "localhost", "localhost:5000", "ghcr.io", "10.0.0.1:80", "[::1]:5000", "[fe80::2]"])
+hosts = st.sampled_from(
+    ["docker.io", "localhost", "localhost:5000", "ghcr.io", "10.0.0.1:80", "[::1]:5000", "[fe80::2]"]
+)
 tags = st.one_of(st.just(""), st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}", fullmatch=True))
 
 
