@@ -449,7 +449,7 @@ def wait(engine: Engine, text: str) -> int:
 
     container = find(engine, text)
     if container.running:
-        status = attach.wait(f"{engine.runtime_directory(container.id)}/attach.sock")
+        status = attach.wait(f"{container.state['runtime_dir']}/attach.sock")
         if status is not None:
             return status
         container = load(engine, container.id)

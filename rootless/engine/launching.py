@@ -7,7 +7,7 @@ import os
 from rootless import errors, jsonlite, log
 from rootless.engine import containers, specgen
 from rootless.errors import NotModified, from_oserror
-from rootless.linux import process, sockets
+from rootless.linux import process
 from rootless.monitor import launch, protocol
 from rootless.network import hosts, ports, resolvconf
 from rootless.runtime import seccomp
@@ -152,6 +152,8 @@ def _launch_record(engine: Engine, container: Container) -> dict[str, Any]:
             "ip": GUEST_IP if network else "",
             "gateway": GATEWAY_IP if network else "",
             "finished_at": container.state.get("finished_at", ""),
+            # Recorded: a command from another session may have another XDG_RUNTIME_DIR.
+            "runtime_dir": engine.runtime_directory(container.id),
         },
     }
 
@@ -238,11 +240,3 @@ def _write_network_files(engine: Engine, container: Container, mode: str) -> Non
             os.chmod(path, 0o644)
         except OSError as error:
             raise from_oserror(error, f"cannot write {filename} of container {container.name}") from error
-
-
-def runtime_socket(engine: Engine, container: Container) -> _socket.socket:
-    """Connect to a running container's monitor; raises ``Conflict`` if it does not answer."""
-    try:
-        return sockets.connect(f"{engine.runtime_directory(container.id)}/attach.sock")
-    except OSError:
-        raise errors.Conflict(f"container {container.name} is not running") from None

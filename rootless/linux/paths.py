@@ -23,8 +23,8 @@ def open_beneath(root_fd: int, path: str, flags: int, mode: int = 0) -> int:
 def mkdirs_beneath(root_fd: int, path: str, mode: int = 0o755) -> int:
     """Make the directory ``path`` and its parents; return it open (O_PATH).
 
-    Existing symbolic links are followed beneath the root; a dangling one is an error, as
-    is a component that is no directory. Raises ``OSError``.
+    Symbolic links are followed beneath the root, and where one dangles its target is made. A
+    component that is no directory is an error. Raises ``OSError``.
     """
     try:
         return open_beneath(root_fd, path, os.O_PATH | os.O_DIRECTORY)
@@ -40,7 +40,10 @@ def mkdirs_beneath(root_fd: int, path: str, mode: int = 0o755) -> int:
             # From the root each time: only so does ".." and an absolute link mean what it says.
             following = open_beneath(root_fd, done, os.O_PATH | os.O_DIRECTORY)
         except FileNotFoundError:
-            os.mkdir(name, mode, dir_fd=current)
+            try:
+                os.mkdir(name, mode, dir_fd=current)
+            except FileExistsError:
+                os.close(mkdirs_beneath(root_fd, _target(current, done), mode))
             following = open_beneath(root_fd, done, os.O_PATH | os.O_DIRECTORY)
         finally:
             os.close(current)
@@ -49,7 +52,10 @@ def mkdirs_beneath(root_fd: int, path: str, mode: int = 0o755) -> int:
 
 
 def create_file_beneath(root_fd: int, path: str, mode: int = 0o644) -> int:
-    """Make an empty file and its parents if it is missing; return it open (O_PATH)."""
+    """Make an empty file and its parents if it is missing; return it open (O_PATH).
+
+    A symbolic link that dangles, such as /etc/resolv.conf to somewhere in /run, gets its target.
+    """
     try:
         return open_beneath(root_fd, path, os.O_PATH)
     except FileNotFoundError:
@@ -57,10 +63,23 @@ def create_file_beneath(root_fd: int, path: str, mode: int = 0o644) -> int:
     parent, _, name = path.rstrip("/").rpartition("/")
     directory = mkdirs_beneath(root_fd, parent)
     try:
-        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode, dir_fd=directory))
+        try:
+            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode, dir_fd=directory))
+        except FileExistsError:
+            return create_file_beneath(root_fd, _target(directory, path.rstrip("/")), mode)
         return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     finally:
         os.close(directory)
+
+
+def _target(directory: int, path: str) -> str:
+    """Return where the symbolic link ``path``, whose last component is in ``directory``, points beneath the root.
+
+    Following link after link ends: the kernel refuses a chain of more than 40 (ELOOP).
+    """
+    parent, _, name = path.rpartition("/")
+    text = os.readlink(name, dir_fd=directory)
+    return text if text.startswith("/") else f"{parent}/{text}"
 
 
 def read_beneath(root: str, path: str, limit: int = 16 * 1024 * 1024) -> bytes:

@@ -50,6 +50,8 @@ def main(
         _expect(channel, b"mapped")
         os.setsid()
         syscalls.set_name("rl-init")
+        # The user's own keys stay outside.
+        syscalls.join_session_keyring()
         _become_root()
         step = "loopback interface"
         if any(ns.get("type") == "network" and not ns.get("path") for ns in spec["linux"]["namespaces"]):
@@ -72,13 +74,10 @@ def main(
             for target, fd in enumerate(stdio):
                 os.dup2(fd, target)
         step = "working directory"
+        channel = keep_only(channel)
         identity.prepare()
         channel.send(b"ready")
         _expect(channel, b"go")
-        channel_fd = 3
-        os.dup2(channel.fileno(), channel_fd, inheritable=False)
-        syscalls.close_range(channel_fd + 1)
-        channel = _socket.socket(sockets.AF_UNIX, sockets.SOCK_SEQPACKET, 0, fileno=channel_fd)
         step = "identity"
         identity.assume()
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 9)
@@ -110,6 +109,19 @@ def text_of(error: OSError) -> str:
 def report(channel: _socket.socket, step: str, number: int, text: str) -> None:
     """Tell the parent what failed."""
     channel.send(jsonlite.dumps({"step": step, "errno": number, "error": text}).encode())
+
+
+def keep_only(channel: _socket.socket) -> _socket.socket:
+    """Close all descriptors but the standard streams and the channel, which moves to 3.
+
+    Before anything that the image names is opened: a working directory /proc/self/fd/7 must lead
+    to nothing of the host's (CVE-2024-21626).
+    """
+    fd = channel.detach()
+    if fd != 3:
+        os.dup2(fd, 3, inheritable=False)
+    syscalls.close_range(4)
+    return _socket.socket(sockets.AF_UNIX, sockets.SOCK_SEQPACKET, 0, fileno=3)
 
 
 def _expect(channel: _socket.socket, word: bytes) -> None:

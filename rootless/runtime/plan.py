@@ -128,9 +128,23 @@ class FileSystem(Step):
         """Make the mount point if it is missing, then mount."""
         fd = paths.mkdirs_beneath(root.fd, self.target)
         try:
+            if self.kind in ("proc", "sysfs"):
+                self._refuse_link(root)
             syscalls.mount(self.source or self.kind, f"/proc/self/fd/{fd}", self.kind, self.flags, self.data or None)
         finally:
             os.close(fd)
+
+
+    def _refuse_link(self, root: Root) -> None:
+        """Raise if a link leads to the target: masks would then depend on what the image or a volume says."""
+        resolve = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_SYMLINKS
+        try:
+            os.close(syscalls.openat2(root.fd, self.target, os.O_PATH, resolve=resolve))
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            text = "is a symbolic link in the image, and must be a directory"
+            raise OSError(errno.ELOOP, text, self.target) from None
 
 
 class Sysfs(FileSystem):

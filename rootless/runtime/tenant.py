@@ -104,6 +104,9 @@ def _tenant(
     step = "joining the container"
     try:
         os.setsid()
+        syscalls.join_session_keyring()
+        # Until execve the container's processes must not look into this one (CVE-2016-9962).
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         namespaces = _NAMESPACES
         if _same_network(pidfd):
             # --network host: the machine's own, which we are in and may not join.
@@ -138,6 +141,7 @@ def _tenant(
             for target, fd in enumerate(stdio):
                 os.dup2(fd, target)
         step = "working directory"
+        channel = init.keep_only(channel)
         identity.prepare()
         channel.send(b"exec")
         step = "identity"

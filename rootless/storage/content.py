@@ -195,6 +195,11 @@ class BlobWriter:
         self._hash = digests.new_hash()
         self.offset = 0
 
+    @property
+    def content_digest(self) -> str:
+        """The digest of what was written so far."""
+        return self.digest if self.present else "sha256:" + self._hash.hexdigest()
+
     def commit(self) -> str:
         """Verify size and digest, sync, and make the blob visible; return its digest.
 
@@ -202,7 +207,7 @@ class BlobWriter:
         """
         if self.present:
             return self.digest
-        found = "sha256:" + self._hash.hexdigest()
+        found = self.content_digest
         if self.size >= 0 and self.offset != self.size:
             self.discard()
             raise Corrupt(f"blob {self.digest} has {self.offset} bytes instead of the {self.size} that were announced")

@@ -291,7 +291,7 @@ class ImageStore:
             kept = {id(descriptor) for _, descriptor in parsed}
             unread = [descriptor for descriptor in index.get("manifests") or [] if id(descriptor) not in kept]
             index["manifests"] = unread + [_descriptor(entry) for entry in after]
-            records.replace(self._layout.index, jsonlite.dumps(index).encode("ascii"))
+            records.replace(self._layout.index, jsonlite.dumps(index).encode("ascii"), staging=self._layout.tmp)
 
 
 def _without_name(entries: Entries, new: ImageEntry) -> Entries:

@@ -215,12 +215,19 @@ class Unpacker:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close; after a failure, also make room again."""
+        """Close; after a failure, also make room again.
+
+        After an interrupt the namespace's helper may be in the middle of a call: what is in
+        the trash then waits for the next ``gc.tidy``.
+        """
         self.close()
-        if value is not None:
+        if isinstance(value, Exception):
             from rootless.storage import gc
 
-            gc.empty_trash(self._layout, self._userns)
+            try:
+                gc.empty_trash(self._layout, self._userns)
+            except Exception as error:
+                value.add_note(f"the trash could not be emptied: {error}")
 
 
 def _has_ended(pid: int) -> bool:
@@ -247,11 +254,11 @@ def unpack_image(
         return unpacker.finish()
 
 
-def import_archive(source: Source, blobs: BlobStore) -> tuple[dict[str, Any], str]:
+def import_archive(source: Source, blobs: BlobStore, lease: Lease | None = None) -> tuple[dict[str, Any], str]:
     """Store a tar archive from a file or pipe as a layer; return its descriptor and its diff ID.
 
-    gzip and zstd stay as they are; other compressions are undone. Raises ``Corrupt`` for
-    what is no tar archive.
+    gzip and zstd stay as they are; other compressions are undone. The blob is under
+    ``lease`` before it appears. Raises ``Corrupt`` for what is no tar archive.
     """
     head = _read_head(source)
     name = decompress.sniff(head)
@@ -271,6 +278,8 @@ def import_archive(source: Source, blobs: BlobStore) -> tuple[dict[str, Any], st
         if len(first) < 512:
             raise Corrupt("not a tar archive" if first else "the archive is empty")
         size = writer.offset
+        if lease is not None:
+            lease.add(writer.content_digest)
         digest = writer.commit()
     media_type = {"gzip": media_types.OCI_LAYER_GZIP, "zstd": media_types.OCI_LAYER_ZSTD}.get(
         name, media_types.OCI_LAYER

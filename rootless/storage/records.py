@@ -6,6 +6,7 @@ import os
 
 from rootless import jsonlite
 from rootless.errors import Corrupt, Unsupported
+from rootless.storage import workspace
 from rootless.storage.faults import translated
 
 TYPE_CHECKING = False
@@ -13,13 +14,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def write(path: str, record: dict[str, Any], *, version: int = 1, durable: bool = True) -> None:
+def write(path: str, record: dict[str, Any], *, version: int = 1, durable: bool = True, staging: str = "") -> None:
     """Replace ``path`` with ``record`` and its ``version``; readers see the old or the new one.
 
-    ``durable=False`` saves the sync for what need not outlive a power failure. Raises
-    ``NoSpace`` or ``SystemFailure``, and leaves the old record then.
+    ``durable=False`` saves the sync for what need not outlive a power failure; ``staging`` as
+    for ``replace``. Raises ``NoSpace`` or ``SystemFailure``, and leaves the old record then.
     """
-    replace(path, jsonlite.dumps({"version": version, **record}).encode("ascii") + b"\n", durable=durable)
+    replace(
+        path, jsonlite.dumps({"version": version, **record}).encode("ascii") + b"\n", durable=durable, staging=staging
+    )
 
 
 def read(path: str, *, version: int = 1) -> dict[str, Any]:
@@ -40,9 +43,13 @@ def read(path: str, *, version: int = 1) -> dict[str, Any]:
     return record
 
 
-def replace(path: str, content: bytes, *, durable: bool = True) -> None:
-    """Replace the file ``path`` by rename; raises ``NoSpace`` or ``SystemFailure``."""
-    temporary = f"{path}.{os.getpid()}.new"
+def replace(path: str, content: bytes, *, durable: bool = True, staging: str = "") -> None:
+    """Replace the file ``path`` by rename; raises ``NoSpace`` or ``SystemFailure``.
+
+    The new file is written beside it, or in the directory ``staging`` (``tmp/``, where gc
+    finds what a killed process left).
+    """
+    temporary = workspace.new_name(staging, "record") if staging else f"{path}.{os.getpid()}.new"
     with translated(f"cannot write {path}"):
         try:
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import errno
 import os
 
-from rootless.errors import Corrupt, NotFound, Unsupported, from_oserror
+from rootless.errors import Corrupt, NotFound, SystemFailure, Unsupported, from_oserror
 from rootless.linux import process
 from rootless.oci import digests
 from rootless.record import Record
@@ -235,8 +235,9 @@ def choose(layout: Layout, name: str, userns: UserSpace) -> Snapshotter:
                 "conditions": {**cached.get("conditions", {}), candidate: conditions},
             }
             try:
-                records.write(path, cached, durable=False)
-            except Exception as error:
+                _forget_other_boots(layout)
+                records.write(path, cached, durable=False, staging=layout.tmp)
+            except (OSError, SystemFailure) as error:
                 # Found out again next time; a full disk must not keep a container from stopping.
                 notes.append(str(error))
         if not reason:
@@ -247,6 +248,12 @@ def choose(layout: Layout, name: str, userns: UserSpace) -> Snapshotter:
         f"storage driver {notes[-1]}",
         hint='leave "storage-driver" empty to let rl choose, or set it to vfs, which works everywhere',
     )
+
+
+def _forget_other_boots(layout: Layout) -> None:
+    for name in os.listdir(layout.cache):
+        if name.startswith("probe-") and process.boot_id() not in name:
+            os.unlink(f"{layout.cache}/{name}")
 
 
 def _driver(name: str) -> Any:

@@ -18,8 +18,9 @@ try:
     if sys.version_info < (3, 11): raise ImportError
     home = base + "/rl/@HASH@/" + sys.implementation.cache_tag
     sys.path.append(home)
+    import rl_start
     from rootless.__main__ import main
-except ImportError:
+except (ImportError, OSError):
     with open(me, "rb") as stream:
         stream.seek(@BOOT_OFFSET@)
         boot = stream.read(@BOOT_SIZE@)
@@ -29,6 +30,7 @@ except ImportError:
     exec(compile(boot, me, "exec"), scope)
     sys.path_importer_cache.clear()
     sys.path[:] = old + [scope["home"]]
+    import rl_start
     from rootless.__main__ import main
 sys.exit(main())
 ' "$base" "$0" "$@"

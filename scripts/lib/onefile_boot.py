@@ -49,13 +49,15 @@ def unpack():
     try:
         with open(parent + "/.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if all(os.path.exists(home + "/" + member.name) for member in members):
+            wanted = [member.name for member in members] + ["bundle"]
+            if all(os.path.exists(home + "/" + name) for name in wanted):
                 return home
             work = tempfile.mkdtemp(prefix="." + tag + ".", dir=parent)
             os.mkdir(work + "/new")
             for member in members:
                 archive.extract(member, work + "/new")
             compile_missing(work + "/new", home)
+            write_bundle(work + "/new")
             if os.path.exists(home):
                 os.rename(home, work + "/old")  # a cleaner of caches took a part of it
             os.rename(work + "/new", home)
@@ -108,6 +110,25 @@ def compile_missing(top, home):
                 if not current(target):
                     shown = home + path[len(top) :]
                     py_compile.compile(path, target, shown, doraise=True, invalidation_mode=mode)
+
+
+def write_bundle(top):
+    """Collect the code of our own package in one file, for onefile_start.py."""
+    import importlib.util
+    import marshal
+
+    codes = {}
+    for directory, _, names in os.walk(top + "/rootless"):
+        for name in names:
+            if name.endswith(".py"):
+                path = os.path.join(directory, name)
+                with open(importlib.util.cache_from_source(path, optimization=""), "rb") as stream:
+                    code = stream.read()[16:]  # behind magic number, flags and hash
+                package = name == "__init__.py"
+                module = (directory if package else path[:-3])[len(top) + 1 :]
+                codes[module.replace("/", ".")] = (package, code)
+    with open(top + "/bundle", "wb") as stream:
+        marshal.dump(codes, stream)
 
 
 def current(path):

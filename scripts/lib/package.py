@@ -69,6 +69,9 @@ def payload(root: Path, site: Path) -> bytes:
         tarfile.open(fileobj=raw, mode="w", format=tarfile.USTAR_FORMAT) as archive,
         tempfile.TemporaryDirectory() as scratch,
     ):
+        start = Path(__file__).parent / "onefile_start.py"
+        add(archive, "rl_start.py", start.read_bytes())
+        add(archive, importlib.util.cache_from_source("rl_start.py"), bytecode(start, "rl_start.py", scratch))
         for tree, binary in trees:
             for path in modules(tree, binary=binary):
                 name = path.relative_to(tree.parent).as_posix()

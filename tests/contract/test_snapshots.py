@@ -228,8 +228,43 @@ def test_interrupted_extraction_leaves_nothing_that_stays(store):
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
+    assert not store.driver.list()
+    gc.tidy(store.layout, store.userns)
     assert store.leftovers() == []
     assert "x" in store.tree(store.build(*contents))
+
+
+def test_worker_does_the_same_for_callers_with_threads(store, userns):
+    contents = [base().bytes(), Archive().file("etc/.wh.shadow").bytes()]
+    diff_ids = [digests.sha256_bytes(content) for content in contents]
+    with (
+        userns.worker() as worker,
+        Unpacker(store.layout, store.blobs, store.driver, worker, diff_ids) as unpacker,
+    ):
+        for content in contents:
+            unpacker.add({"digest": store.blobs.put(content)})
+        chains = unpacker.finish().chain_ids
+    tree = store.tree(chains)
+    assert tree["home/u"]["uid"] == 1000
+    assert "etc/shadow" not in tree
+
+
+def test_two_unpackers_of_one_image_at_once_extract_it_once(store):
+    content = base().bytes()
+    diff_ids = [digests.sha256_bytes(content)]
+    blob = store.blobs.put(content)
+    pids = []
+    for _ in range(2):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                with Unpacker(store.layout, store.blobs, store.driver, store.userns, diff_ids) as unpacker:
+                    unpacker.add({"digest": blob})
+                    os._exit(10 + unpacker.finish().extracted)
+            finally:
+                os._exit(1)
+        pids.append(pid)
+    assert sorted(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids) == [10, 11]
 
 
 def test_probe_finds_the_driver_that_works_and_remembers_it(tmp_path, userns):
