@@ -2,7 +2,8 @@
 
 ``~/.config/rl/config.json`` uses daemon.json's key names. Each key can be overridden by
 ``RL_`` and its name in capitals (``registry-mirrors`` is ``RL_REGISTRY_MIRRORS``; lists are
-separated by commas, maps written ``k=v,k=v``). An unknown key or a wrong type is an error that names the file and the key.
+separated by commas, maps written ``k=v,k=v``). An unknown key or a wrong type is an error
+that names the file and the key.
 """
 
 from __future__ import annotations

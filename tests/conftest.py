@@ -16,7 +16,13 @@ else:
     hypothesis.settings.register_profile("rl", database=None, deadline=None, derandomize=True)
     hypothesis.settings.load_profile("rl")
 
-pytest_plugins = ["tests.support.images", "tests.support.registry", "tests.support.rl", "tests.support.hosts"]
+pytest_plugins = [
+    "tests.support.images",
+    "tests.support.registry",
+    "tests.support.rl",
+    "tests.support.hosts",
+    "tests.support.faults",
+]
 
 ON_CI = os.environ.get("CI") == "true"
 SECONDS = 180

@@ -58,21 +58,29 @@ def run(context: Context, values: Values, options: ContainerOptions) -> int:
         check_terminal(interactive=options.interactive, tty=options.tty)
     engine = context.engine
     container = create_container(context, values, options)
-    if detach:
-        containers.start(engine, container)
-        print(container.id)
-        return 0
     sys.stdout.flush()
-    return containers.run_foreground(
-        engine,
-        container,
-        stdin=0 if options.interactive else -1,
-        stdout=1,
-        stderr=2,
-        tty=options.tty,
-        detach_keys=values.get("detach-keys", ""),
-        sig_proxy=values.get("sig-proxy", True),
-    )
+    try:
+        if detach:
+            containers.start(engine, container)
+        else:
+            return containers.run_foreground(
+                engine,
+                container,
+                stdin=0 if options.interactive else -1,
+                stdout=1,
+                stderr=2,
+                tty=options.tty,
+                detach_keys=values.get("detach-keys", ""),
+                sig_proxy=values.get("sig-proxy", True),
+            )
+    except RlError:
+        if containers.withdraw(engine, container) and "cidfile" in values:
+            from rootless.cli import cidfile
+
+            cidfile.remove(values["cidfile"])
+        raise
+    print(container.id)
+    return 0
 
 
 def create(context: Context, values: Values, options: ContainerOptions) -> int:

@@ -7,6 +7,14 @@ import os
 from rootless.errors import Conflict, from_oserror
 
 
+def remove(path: str) -> None:
+    """Remove the file of a container that is no more; none is fine."""
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
+
+
 class CidFile:
     """Reserves ``path`` on entry; on exit it is removed unless an ID was written to it.
 

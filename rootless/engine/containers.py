@@ -372,7 +372,7 @@ def run_foreground(
     """
     from rootless.engine import attach, launching
 
-    with launching.starting(engine, container) as channel:
+    with launching.starting(engine, container, attached=stdin >= 0) as channel:
         return attach.relay(
             channel,
             stdin=stdin,
@@ -484,6 +484,20 @@ def remove(engine: Engine, text: str, *, force: bool = False, volumes: bool = Fa
             raise
 
 
+def withdraw(engine: Engine, container: Container) -> bool:
+    """Remove a container of ``run`` that could not be started; says whether it is gone. One that ran stays."""
+    try:
+        current = load(engine, container.id)
+        if current.state["status"] != "created":
+            return False
+        discard(engine, current, volumes=True)
+    except NoSuchContainer:
+        pass  # its monitor removed it (--rm)
+    except (RlError, OSError):
+        return False  # what kept it from starting is the better thing to report
+    return True
+
+
 def discard(engine: Engine, container: Container, *, volumes: bool) -> None:
     """Take a container that does not run out of sight, then delete it."""
     from rootless.storage import gc
@@ -504,7 +518,7 @@ def discard(engine: Engine, container: Container, *, volumes: bool) -> None:
             from rootless.engine import volumes as volume_store
 
             volume_store.discard(engine, anonymous)
-    gc.empty_trash(engine.layout, engine.userns)
+    gc.tidy(engine.layout, engine.userns)
 
 
 def logs(engine: Engine, text: str, **options: Any) -> None:

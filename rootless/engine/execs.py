@@ -168,7 +168,7 @@ def _pump(pid: int, stdin: int, into: int, outputs: dict[int, int]) -> None:
             elif fd == pidfd:
                 ended = True
                 poller.unregister(fd)
-            elif fd == into or fd == stdin:
+            elif fd in (into, stdin):
                 if fd == stdin and stdin >= 0:
                     data = os.read(stdin, 65536)
                     pending += data

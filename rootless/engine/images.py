@@ -86,43 +86,48 @@ def pull(engine: Engine, text: str, *, platform: str = "", progress: Progress | 
 
     from rootless.oci import image
     from rootless.registry import transfer
+    from rootless.storage import gc
     from rootless.storage.layers import Unpacker
 
     engine.snapshotter.name  # noqa: B018 - chosen, which may take a fork, before there are threads
     reference = references.parse(text)
     known = _known(engine, reference)
     display = _Once(progress) if progress is not None else None
-    with ExitStack() as stack:
-        lease = stack.enter_context(Lease(engine.layout))
-        # Forked before the downloading threads exist.
-        worker = stack.enter_context(engine.userns.worker())
-        unpackers: list[Unpacker] = []
+    try:
+        with ExitStack() as stack:
+            lease = stack.enter_context(Lease(engine.layout))
+            # Forked before the downloading threads exist.
+            worker = stack.enter_context(engine.userns.worker())
+            unpackers: list[Unpacker] = []
 
-        def begin(found: PulledImage) -> None:
-            diff_ids = image.diff_ids(image.read_config(found.config))
-            made = Unpacker(engine.layout, engine.blobs, engine.snapshotter, worker, diff_ids, display)
-            unpackers.append(stack.enter_context(made))
+            def begin(found: PulledImage) -> None:
+                diff_ids = image.diff_ids(image.read_config(found.config))
+                made = Unpacker(engine.layout, engine.blobs, engine.snapshotter, worker, diff_ids, display)
+                unpackers.append(stack.enter_context(made))
 
-        found = transfer.pull(
-            reference,
-            blobs=engine.blobs,
-            platform=platform,
-            transport=transport(engine),
-            progress=display,
-            have_layer=engine.snapshotter.has,
-            on_image=begin,
-            on_blob=lambda _, descriptor: unpackers[0].add(dict(descriptor)),
-            lease=lease.add,
-            known_digest=(known.index_digest or known.manifest_digest) if known else "",
-        )
-        unpacked = unpackers[0].finish()
-        entry = engine.images.describe(
-            found.manifest_digest,
-            reference="" if reference.digest else str(reference),
-            repo_digest=f"{reference.name()}@{found.digest}",
-            size=unpacked.size,
-        )
-        engine.images.add(entry)
+            found = transfer.pull(
+                reference,
+                blobs=engine.blobs,
+                platform=platform,
+                transport=transport(engine),
+                progress=display,
+                have_layer=engine.snapshotter.has,
+                on_image=begin,
+                on_blob=lambda _, descriptor: unpackers[0].add(dict(descriptor)),
+                lease=lease.add,
+                known_digest=(known.index_digest or known.manifest_digest) if known else "",
+            )
+            unpacked = unpackers[0].finish()
+            entry = engine.images.describe(
+                found.manifest_digest,
+                reference="" if reference.digest else str(reference),
+                repo_digest=f"{reference.name()}@{found.digest}",
+                size=unpacked.size,
+            )
+            engine.images.add(entry)
+    finally:
+        # What this pull left half-made when it was interrupted, and what killed ones did.
+        gc.tidy(engine.layout, engine.userns)
     _warn(unpacked, progress)
     changed = known is None or (known.image_id, known.repo_digest) != (entry.image_id, entry.repo_digest)
     if progress is not None:
@@ -407,8 +412,7 @@ def import_(
     inner: dict[str, Any] = {}
     instructions.apply(inner, changes)
     with Lease(engine.layout) as lease:
-        descriptor, diff_id = layers.import_archive(stream, engine.blobs)
-        lease.add(descriptor["digest"])
+        descriptor, diff_id = layers.import_archive(stream, engine.blobs, lease)
         created = times.to_text(time.time_ns())
         config: dict[str, Any] = {
             "created": created,

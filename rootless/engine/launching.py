@@ -29,10 +29,12 @@ class starting:
     """Start the monitor of a container; gives the socket on which it will speak.
 
     Only one command starts (or removes) a container at a time: the directory is locked
-    until the block ends. Raises ``NotModified`` for a running container.
+    until the block ends. With ``attached`` the container's input ends with whoever holds the
+    socket. Raises ``NotModified`` for a running container.
     """
 
-    def __init__(self, engine: Engine, container: Container) -> None:
+    def __init__(self, engine: Engine, container: Container, *, attached: bool = False) -> None:
+        self._attached = attached
         self._engine = engine
         self._container = container
         self._lock = -1
@@ -51,7 +53,7 @@ class starting:
             if current.running:
                 raise NotModified(f"container {current.name} is running already")
             try:
-                return launch.start(_launch_record(self._engine, current))
+                return launch.start(_launch_record(self._engine, current, self._attached))
             except OSError as error:
                 raise from_oserror(error, f"cannot start container {current.name}") from error
         except BaseException as error:
@@ -89,7 +91,7 @@ def raise_failure(message: dict[str, Any]) -> None:
         raise getattr(errors, name)(text, hint=hint)
 
 
-def _launch_record(engine: Engine, container: Container) -> dict[str, Any]:
+def _launch_record(engine: Engine, container: Container, attached: bool) -> dict[str, Any]:
     record = container.record
     options = record["options"]
     try:
@@ -139,6 +141,7 @@ def _launch_record(engine: Engine, container: Container) -> dict[str, Any]:
         "program": program.decode("latin-1"),
         "terminal": options["tty"],
         "interactive": options["interactive"],
+        "attached": attached,
         "network": network,
         "log": _log(record),
         "remove": _removal(engine, container),

@@ -66,7 +66,7 @@ def show(
 
     try:
         # The position is taken before the state: what is written in between is seen when following.
-        watch = _watch(container.directory, path) if follow and container.running else -1
+        watch = _watch(container.directory) if follow and container.running else -1
         records = reader.existing()
         for record in records if count is None else _last_lines(records, count):
             if not write(record):
@@ -96,7 +96,7 @@ def _is_running(engine: Engine, identifier: str) -> bool:
         return False
 
 
-def _watch(directory: str, path: str) -> int:
+def _watch(directory: str) -> int:
     wanted = syscalls.IN_MOVED_TO | syscalls.IN_CREATE | syscalls.IN_MOVE_SELF | syscalls.IN_MODIFY
     return syscalls.inotify(((directory, wanted),))
 

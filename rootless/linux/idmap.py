@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 
-from rootless.errors import Denied, MissingHelper, SystemFailure
+from rootless.errors import Denied, MissingHelper, SystemFailure, Unsupported
 from rootless.linux import commands
 from rootless.record import Record
 
@@ -102,7 +102,8 @@ def subordinate_ranges(kind: str) -> list[tuple[int, int]]:
     if not ranges:
         raise Denied(
             f"user {name} has no subordinate {kind}s in {path}",
-            hint=f"an administrator grants them with: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}",
+            hint="an administrator grants them with: "
+            f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}",
         )
     return ranges
 
@@ -115,6 +116,12 @@ def for_user() -> IdMap:
     if os.geteuid() == 0:
         if is_initial_namespace():
             raise Denied("rl runs as an ordinary user, not as root", hint="log in as one, or: su - USER -c 'rl …'")
+        with open("/proc/self/setgroups", encoding="ascii") as stream:
+            if stream.read().strip() == "deny":
+                raise Unsupported(
+                    "the user namespace around rl forbids setgroups(2), which containers need",
+                    hint="map a range of ids into it: unshare --user --map-auto --map-root-user",
+                )
         identity = {}
         for kind in ("uid", "gid"):
             identity[kind] = tuple((inside, inside, length) for inside, _, length in current_map(kind))

@@ -42,6 +42,8 @@ def boot_id() -> str:
 
 def open_pidfd(pid: int, start: int = 0) -> int | None:
     """Return a pidfd of the process, or None if it is gone (or another has its pid)."""
+    if pid <= 0:
+        return None  # recorded of what does not run
     try:
         fd = os.pidfd_open(pid)
     except (ProcessLookupError, ValueError):

@@ -13,6 +13,7 @@ The launch record is a dict of JSON values::
     rootfs                          {kind, source, data, cwd}, see runtime/plan.py
     program                         the compiled seccomp filter, a character a byte, or ""
     terminal, interactive           what the payload gets as standard streams
+    attached                        whether the first client brings the input, which then ends with it
     network                         None, or {"ports": [arguments of slirp.add_hostfwd]}
     log                             None, or {"path", "max_size", "max_file"}
     remove                          None, or {"trash", "name", "volumes"}: remove at the end
@@ -30,9 +31,8 @@ from rootless.linux import fds, sockets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     import _socket
+    from typing import Any
 
 _SPAWN = "import sys; sys.path[:0] = sys.argv[1:2]; from rootless.monitor import launch; launch.spawned()"
 _CHANNEL = 3  # the monitor's end of the socket

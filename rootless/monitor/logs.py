@@ -1,6 +1,6 @@
-"""The json-file log: one JSON object a line, as Docker writes it.
+r"""The json-file log: one JSON object a line, as Docker writes it.
 
-``{"log":"text\\n","stream":"stdout","time":"2026-01-02T03:04:05.000000006Z"}``. A line longer
+``{"log":"text\n","stream":"stdout","time":"2026-01-02T03:04:05.000000006Z"}``. A line longer
 than 16 KiB is cut into several records, of which only the last ends with a newline. With
 ``max_size`` the file is renamed to ``PATH.1`` (and so on up to ``max_file`` - 1) when it is full.
 """

@@ -174,7 +174,8 @@ class Monitor:
         return (in_read, out_write, err_write), (in_write, out_read, err_read)
 
     def _watch(self, ours: tuple[int, int, int]) -> None:
-        assert self.child is not None and self.server is not None
+        assert self.child is not None
+        assert self.server is not None
         if self.child.terminal >= 0:
             master = self.child.terminal
             os.set_blocking(master, False)
@@ -298,7 +299,7 @@ class Monitor:
         self.clients.append(client)
         self._register(client.fd, select.POLLIN, lambda events: self._on_client(client, events))
 
-    def _on_connect(self, events: int) -> None:
+    def _on_connect(self, _events: int) -> None:
         assert self.server is not None
         try:
             channel = sockets.accept(self.server)
@@ -346,7 +347,7 @@ class Monitor:
         self._unregister(client.fd)
         self.clients.remove(client)
         client.socket.close()
-        if client.first and self.launch["interactive"] and self.input_fd not in self.outputs:
+        if client.first and self.launch["attached"] and self.input_fd not in self.outputs:
             # Docker's StdinOnce: the input ends with the one who brought it.
             self.input_closing = True
             if not self.input_pending:
@@ -385,7 +386,7 @@ class Monitor:
 
     # --- the end -------------------------------------------------------------------------
 
-    def _on_exit(self, events: int) -> None:
+    def _on_exit(self, _events: int) -> None:
         assert self.child is not None
         _, status = os.waitpid(self.child.pid, 0)
         # All its processes are gone by now (pid_namespaces(7)): what they wrote is in the pipes.

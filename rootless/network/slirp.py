@@ -126,7 +126,7 @@ class Slirp:
         deadline = time.monotonic() + timeout
         while not self._is_ready(deadline):
             text = self._bury()
-            if not self._sandbox or "/dev/net/tun" in text:
+            if not self._sandbox or "/dev/net/tun" in text or "TUNSETIFF" in text:
                 raise explain(text)
             self._sandbox = False
             self._spawn()
@@ -163,7 +163,7 @@ class Slirp:
 def explain(stderr: str) -> RlError:
     """Turn what slirp4netns said when it failed into an error with the remedy."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    tun = next((line for line in lines if "/dev/net/tun" in line), "")
+    tun = next((line for line in lines if "/dev/net/tun" in line or "TUNSETIFF" in line), "")
     if "ermission denied" in tun:
         return SystemFailure(
             "no permission to open /dev/net/tun, which the container's network needs",

@@ -35,6 +35,9 @@ NAMESPACES = {
     "cgroup": syscalls.CLONE_NEWCGROUP,
 }
 
+_LOST = "name a program of the image; that of a script is in its first line, and must be there too"
+_NO_PROGRAM = "name a file that the container's user may execute"
+
 
 class Child:
     """The container's first process while it is being started."""
@@ -121,9 +124,9 @@ def explain(message: bytes, last_step: str) -> RlError:
     step, number, text = failure["step"], failure["errno"], failure["error"]
     if step == "exec":
         if number in (errno.ENOENT, errno.ENOTDIR):
-            return CommandNotFound(f"exec: {text}")
+            return CommandNotFound(f"exec: {text}", hint=_LOST)
         if number in (errno.EACCES, errno.ENOEXEC, errno.EISDIR, errno.EPERM):
-            return CommandNotExecutable(f"exec: {text}")
+            return CommandNotExecutable(f"exec: {text}", hint=_NO_PROGRAM)
     if number == 0:
         return InvalidArgument(text)
     if number in (errno.ENOSPC, errno.EDQUOT):

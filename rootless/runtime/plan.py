@@ -134,7 +134,6 @@ class FileSystem(Step):
         finally:
             os.close(fd)
 
-
     def _refuse_link(self, root: Root) -> None:
         """Raise if a link leads to the target: masks would then depend on what the image or a volume says."""
         resolve = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_SYMLINKS

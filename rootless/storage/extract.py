@@ -23,10 +23,10 @@ import sys
 
 from rootless.errors import Corrupt, RlError, SystemFailure
 from rootless.linux import idmap
+from rootless.linux.trees import remove_tree
 from rootless.oci import digests
 from rootless.storage import decompress, tarstream, workspace
 from rootless.storage.tarstream import Member, TarReader, printable
-from rootless.storage.trees import remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import fcntl
 import os
 
 from rootless.errors import RlError
+from rootless.linux.trees import remove_tree
 from rootless.oci import digests, media_types
 from rootless.record import Record
 from rootless.storage import records, workspace
@@ -19,7 +20,6 @@ from rootless.storage.faults import translated
 from rootless.storage.images import ImageStore
 from rootless.storage.leases import content_lock, leased
 from rootless.storage.overlay import Overlay
-from rootless.storage.trees import remove_tree
 from rootless.storage.vfs import Vfs
 
 TYPE_CHECKING = False

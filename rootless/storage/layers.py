@@ -220,13 +220,16 @@ class Unpacker:
         After an interrupt the namespace's helper may be in the middle of a call: what is in
         the trash then waits for the next ``gc.tidy``.
         """
+        dropped = bool(self._pending)
         self.close()
-        if isinstance(value, Exception):
+        if isinstance(value, Exception) or (value is None and dropped):
             from rootless.storage import gc
 
             try:
                 gc.empty_trash(self._layout, self._userns)
             except Exception as error:
+                if value is None:
+                    raise
                 value.add_note(f"the trash could not be emptied: {error}")
 
 

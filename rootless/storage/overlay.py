@@ -11,11 +11,11 @@ import stat
 
 from rootless.errors import NotFound, Unsupported
 from rootless.linux import syscalls
+from rootless.linux.trees import remove_tree
 from rootless.oci import digests
 from rootless.storage import workspace
 from rootless.storage.faults import translated
 from rootless.storage.snapshots import Mount, SnapshotDirectory
-from rootless.storage.trees import remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from rootless.errors import NotFound
+from rootless.linux.trees import copy_tree, remove_tree
 from rootless.storage import workspace
 from rootless.storage.faults import translated
 from rootless.storage.snapshots import Mount, SnapshotDirectory, Stage
-from rootless.storage.trees import copy_tree, remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

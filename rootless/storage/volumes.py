@@ -12,10 +12,10 @@ import fcntl
 import os
 
 from rootless.errors import Corrupt, InvalidArgument, NoSuchVolume
+from rootless.linux.trees import copy_tree, remove_tree
 from rootless.record import Record
 from rootless.storage import gc, records, workspace
 from rootless.storage.faults import translated
-from rootless.storage.trees import copy_tree, remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ class Bundle:
     """A finder and a loader; what it does not have is left to those of Python."""
 
     @staticmethod
-    def find_spec(name, path=None, target=None):
+    def find_spec(name, path=None, target=None):  # noqa: ARG004 - the protocol of importlib
         entry = _codes.get(name)
         if entry is None:
             return None
@@ -30,7 +30,7 @@ class Bundle:
         return spec
 
     @staticmethod
-    def create_module(spec):
+    def create_module(spec):  # noqa: ARG004
         return None
 
     @staticmethod

@@ -34,11 +34,11 @@ def fetch(port: int, path: str = "/") -> str:
         return response.read().decode()
 
 
-def wait_for(stream, text: str, seconds: float = 60) -> str:
-    """Read a pipe until a text has come; return all that came."""
+def wait_for(stream, text: str, seconds: float = 60, times: int = 1) -> str:
+    """Read a pipe until a text has come (so many times); return all that came."""
     seen = b""
     deadline = time.monotonic() + seconds
-    while text.encode() not in seen:
+    while seen.count(text.encode()) < times:
         readable, _, _ = select.select([stream], [], [], max(0, deadline - time.monotonic()))
         assert readable, f"no {text!r} in {seconds} s, but {seen!r}"
         chunk = os.read(stream.fileno(), 65536)
@@ -47,10 +47,16 @@ def wait_for(stream, text: str, seconds: float = 60) -> str:
     return seen.decode()
 
 
-def wait_for_log(rl, container: str, text: str) -> None:
+def wait_for_log(rl, container: str, text: str, times: int = 1) -> None:
     follower = rl.spawn("logs", "-f", container, stderr=subprocess.STDOUT)
-    wait_for(follower.stdout, text)
+    wait_for(follower.stdout, text, times=times)
     follower.kill()
+
+
+def serve(rl, *options: str) -> None:
+    """Start nginx as ``web`` and wait until it listens: before that, a connection to its port is reset."""
+    rl.ok("run", "-d", "--name", "web", *options, "nginx")
+    wait_for_log(rl, "web", "start worker process ")
 
 
 def test_the_literal_command_pulls_runs_and_answers(rl, port):
@@ -87,21 +93,19 @@ def test_detached_it_prints_its_id_and_stops_gracefully(nginx, free_port, regist
 
 
 def test_it_starts_again_with_the_same_port_and_its_files(nginx, free_port):
-    nginx.ok("run", "-d", "--name", "web", "-p", f"{free_port}:80", "nginx")
+    serve(nginx, "-p", f"{free_port}:80")
     nginx.ok("exec", "web", "sh", "-c", "echo mine >/usr/share/nginx/html/index.html")
     nginx.ok("stop", "web")
     nginx.ok("start", "web")
-    wait_for_log(nginx, "web", "signal 3")
+    wait_for_log(nginx, "web", "start worker processes", times=2)
     assert fetch(free_port) == "mine\n"
 
 
-def test_a_page_of_the_user_is_served_from_a_bind_mount(nginx, free_port, tmp_path):
+def test_a_page_of_the_user_is_served_from_a_bind_mount(nginx, free_port):
     site = nginx.home / "site"
     site.mkdir()
     (site / "index.html").write_text("from the host\n")
-    nginx.ok(
-        "run", "-d", "--name", "web", "-p", f"{free_port}:80", "-v", f"{site}:/usr/share/nginx/html:ro", "nginx"
-    )
+    serve(nginx, "-p", f"{free_port}:80", "-v", f"{site}:/usr/share/nginx/html:ro")
     assert fetch(free_port) == "from the host\n"
     (site / "index.html").write_text("changed\n")
     assert fetch(free_port) == "changed\n"
@@ -112,22 +116,21 @@ def test_a_large_page_arrives_whole(nginx, free_port):
     site = nginx.home / "site"
     site.mkdir()
     (site / "large").write_bytes(data)
-    nginx.ok("run", "-d", "-p", f"{free_port}:80", "-v", f"{site}:/usr/share/nginx/html:ro", "nginx")
+    serve(nginx, "-p", f"{free_port}:80", "-v", f"{site}:/usr/share/nginx/html:ro")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(f"http://127.0.0.1:{free_port}/large", timeout=60) as response:
         assert response.read() == data
 
 
 def test_an_exposed_port_gets_a_random_one_with_capital_p(nginx):
-    nginx.ok("run", "-d", "--name", "web", "-P", "nginx")
+    serve(nginx, "-P")
     address = nginx.json("inspect", "web")[0]["NetworkSettings"]["Ports"]["80/tcp"][0]
     assert address["HostIp"] == "0.0.0.0"
     assert WELCOME in fetch(int(address["HostPort"]))
 
 
 def test_the_workers_run_as_the_images_user_behind_a_subordinate_id(nginx):
-    nginx.ok("run", "-d", "--name", "web", "nginx")
-    wait_for_log(nginx, "web", "start worker process")
+    serve(nginx)
     pids = nginx.ok("exec", "web", "sh", "-c", "for p in /proc/[0-9]*; do echo $(stat -c %u $p) $(cat $p/comm); done")
     owners = {line.split()[0] for line in pids.splitlines() if line.endswith(" nginx")}
     assert owners == {"0", "101"}

@@ -6,9 +6,15 @@ import urllib.request
 
 
 def fetch(port: int) -> str:
+    """Return a page; until its server listens, a connection to a published port is reset."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(f"http://127.0.0.1:{port}/", timeout=30) as response:
-        return response.read().decode()
+    for _ in range(1000):
+        try:
+            with opener.open(f"http://127.0.0.1:{port}/", timeout=30) as response:
+                return response.read().decode()
+        except ConnectionError:
+            continue
+    raise AssertionError(f"nothing answers on port {port}")
 
 
 def host_port(rl, name: str) -> int:

@@ -10,11 +10,11 @@ import stat
 import tarfile
 
 from rootless.linux import commands, syscalls
+from rootless.linux.trees import remove_tree
 from rootless.storage import extract
 from rootless.storage.content import BlobStore
 from rootless.storage.layers import Unpacker
 from rootless.storage.layout import Layout
-from rootless.storage.trees import remove_tree
 
 MTIME = 1_600_000_000
 

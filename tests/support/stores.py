@@ -1,4 +1,4 @@
-"""Stores that tests of one file share, payloads with more to say than a shell, and images made by hand."""
+"""Payloads with more to say than a shell, and images made by hand."""
 
 from __future__ import annotations
 
@@ -6,31 +6,12 @@ import io
 import json
 import os
 import tarfile
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.layers import Archive
-from tests.support.registry import Registry
-from tests.support.rl import Rl
 
 # The machine's python3, shown inside of a busybox container, which has nothing of its own in these places.
 PYTHON = ["-v", "/usr:/usr:ro", "-v", "/lib:/lib:ro", *(["-v", "/lib64:/lib64:ro"] if os.path.exists("/lib64") else [])]
-
-
-@contextmanager
-def shared_store(registry: Registry, *images: str) -> Iterator[Rl]:
-    """A store for a whole file, with images pulled; at its end nothing may be left over."""
-    store = Rl(Path(tempfile.mkdtemp(prefix="rlt-", dir=os.environ.get("RL_TEST_TMPDIR"))))
-    store.configure(registry_mirrors=[registry.url])
-    try:
-        for image in images:
-            store.ok("pull", "-q", image)
-        yield store
-    finally:
-        complaints = store.close()
-    assert complaints == []
 
 
 def python(script: str, *arguments: str) -> list[str]:

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from rootless.storage.trees import copy_tree, remove_tree, tree_size
+from rootless.linux.trees import copy_tree, remove_tree, tree_size
 
 
 def test_removes_files_links_and_trees(tmp_path):
