@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from rootless.errors import InvalidArgument, NotFound, RlError
+from rootless.errors import InvalidArgument, NotFound, NotModified, RlError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,6 +117,8 @@ def start(context: Context, values: Values, references: Sequence[str]) -> int:
         for reference in references:
             try:
                 containers.start(context.engine, containers.find(context.engine, reference))
+            except NotModified:
+                print(reference)
             except RlError as error:
                 failed.append(reference)
                 complain(context, error)

@@ -143,6 +143,8 @@ class UserNamespace:
         syscalls.setns(self.open(), syscalls.CLONE_NEWUSER)
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
+        # Directories made for a container belong to that, whatever the user's mask says of the user's own.
+        os.umask(0o022)
         syscalls.unshare(syscalls.CLONE_NEWNS)
         # Nothing mounted here shows outside; what is mounted outside still arrives.
         syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)

@@ -44,12 +44,12 @@ class Identity:
         if not any(entry.startswith("HOME=") for entry in self.env):
             self.env.append(f"HOME={self.user.home or '/'}")
 
-    def prepare(self) -> None:
-        """Set resource limits and find the working directory, which is made if missing."""
+    def prepare(self, *, make_directory: bool = True) -> None:
+        """Set resource limits and make the working directory if it is missing and wanted."""
         for limit in self._spec.get("rlimits", []):
             rlimits.apply(limit["type"], limit["soft"], limit["hard"])
         cwd = self._spec.get("cwd") or "/"
-        if cwd != "/":
+        if make_directory and cwd != "/":
             try:
                 os.makedirs(cwd, mode=0o755, exist_ok=True)
             except FileExistsError:

@@ -380,7 +380,12 @@ class Pivot(Step):
 
 
 class ReadOnlyRoot(Step):
-    """Make the root file system read-only; other mounts stay as they are."""
+    """Make the root file system read-only; other mounts stay as they are.
+
+    The payload's working directory ``cwd`` is made before, which is too late afterwards.
+    """
+
+    cwd: str = "/"
 
     def describe(self) -> str:
         """Say so."""
@@ -388,6 +393,11 @@ class ReadOnlyRoot(Step):
 
     def execute(self, root: Root) -> None:
         """Remount."""
+        if self.cwd != "/":
+            try:
+                os.makedirs(self.cwd, mode=0o755, exist_ok=True)
+            except OSError:
+                pass  # whoever enters it reports what is wrong with it
         _remount_readonly(root.fd)
 
 
@@ -449,5 +459,5 @@ def build(spec: dict[str, Any], rootfs: Rootfs) -> list[Step]:
     steps += [ReadOnly(path=path) for path in linux.get("readonlyPaths", [])]
     steps.append(Pivot())
     if spec.get("root", {}).get("readonly"):
-        steps.append(ReadOnlyRoot())
+        steps.append(ReadOnlyRoot(cwd=spec.get("process", {}).get("cwd") or "/"))
     return steps

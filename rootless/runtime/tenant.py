@@ -142,7 +142,7 @@ def _tenant(
                 os.dup2(fd, target)
         step = "working directory"
         channel = init.keep_only(channel)
-        identity.prepare()
+        identity.prepare(make_directory=False)
         channel.send(b"exec")
         step = "identity"
         identity.assume()

@@ -195,10 +195,9 @@ def test_trash_with_files_of_subordinate_ids_can_be_emptied(store):
 
 
 def test_many_layers_fit(store):
-    if store.driver.name == "vfs":
-        pytest.skip("copies: nothing to fit")
-    chains = store.build(*(Archive().file(f"f{number}") for number in range(130)))
-    assert sum(name.startswith("f") for name in store.tree(chains)) == 130
+    count = 20 if store.driver.name == "vfs" else 130  # vfs copies the parent for each
+    chains = store.build(*(Archive().file(f"f{number}") for number in range(count)))
+    assert sum(name.startswith("f") for name in store.tree(chains)) == count
 
 
 def test_data_root_with_comma_colon_and_blank(store, tmp_path):

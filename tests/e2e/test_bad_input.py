@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.faults import complaint, nothing_left, refused
+from tests.support.rl import Rl
+
+
+@pytest.fixture(scope="module")
+def empty() -> Iterator[Rl]:
+    """A store without images."""
+    store = Rl(Path(tempfile.mkdtemp(prefix="rlt-", dir=os.environ.get("RL_TEST_TMPDIR"))))
+    store.ok("ps", "-a")
+    yield store
+    assert store.close() == []
+
 
 USAGE = [
     (("run", "--bogus", "busybox"), ("unknown flag: --bogus", "rl run --help")),
@@ -124,7 +139,7 @@ def test_port_that_another_container_has(box, free_port):
 
 
 def test_port_below_the_unprivileged_limit_names_the_sysctl(box):
-    limit = int(open("/proc/sys/net/ipv4/ip_unprivileged_port_start").read())
+    limit = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
     if limit <= 80:
         pytest.skip(f"ordinary users may bind port 80 here (net.ipv4.ip_unprivileged_port_start is {limit})")
     remedy = "sysctl net.ipv4.ip_unprivileged_port_start=80"
@@ -207,7 +222,7 @@ def test_exec_of_what_cannot_be_executed(box):
 
 
 def test_working_directory_that_is_a_file(box):
-    refused(box, 126, "run", "-w", "/etc/passwd", "busybox", "true", says=("/etc/passwd", "not a directory"))
+    refused(box, 125, "run", "-w", "/etc/passwd", "busybox", "true", says=("/etc/passwd", "not a directory"))
 
 
 def test_image_in_use_names_the_container(box):
@@ -217,7 +232,7 @@ def test_image_in_use_names_the_container(box):
 
 @pytest.mark.parametrize("damage", ["truncated", "corrupt", "text", "empty", "flipped"])
 @pytest.mark.parametrize("verb", ["load", "load-stdin", "import"])
-def test_damaged_archives(box, rootfs, busybox_archive, tmp_path, damage, verb):
+def test_damaged_archives(empty, rootfs, busybox_archive, tmp_path, damage, verb):
     source = rootfs if verb == "import" else busybox_archive
     data = source.read_bytes()
     if damage == "truncated":
@@ -232,12 +247,12 @@ def test_damaged_archives(box, rootfs, busybox_archive, tmp_path, damage, verb):
     path = tmp_path / "damaged.tar"
     path.write_bytes(data)
     if verb == "load":
-        refused(box, 1, "load", "-i", path, says=())
+        refused(empty, 1, "load", "-i", path, says=())
     elif verb == "load-stdin":
-        refused(box, 1, "load", input=data, says=())
+        refused(empty, 1, "load", input=data, says=())
     else:
-        refused(box, 1, "import", path, "damaged", says=())
-    assert "damaged" not in box.ok("images")
+        refused(empty, 1, "import", path, "damaged", says=())
+    assert "damaged" not in empty.ok("images")
 
 
 @pytest.mark.parametrize(

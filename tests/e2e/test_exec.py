@@ -76,7 +76,8 @@ def test_env_and_env_file_add_to_the_containers(box, target, tmp_path):
 def test_workdir(box, target):
     assert inside(box, target, "-w", "/etc", "pwd") == "/etc"
     assert "absolute path" in box.fails(1, "exec", "-w", "etc", target, "pwd")
-    assert "/nope" in box("exec", "-w", "/nope", target, "pwd").stderr
+    assert "working directory: /nope: no such file" in box.fails(126, "exec", "-w", "/nope", target, "pwd")
+    assert box("exec", target, "test", "-e", "/nope").status == 1
 
 
 @pytest.mark.parametrize(
