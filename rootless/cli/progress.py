@@ -111,13 +111,13 @@ class TerminalDisplay(Display):
 
     def _columns(self) -> int:
         try:
-            return os.get_terminal_size(self._stream.fileno()).columns
+            return os.get_terminal_size(self._stream.fileno()).columns or 80  # 0: nobody has told it
         except (OSError, ValueError):
             return 80
 
     def _rows(self) -> int:
         try:
-            return os.get_terminal_size(self._stream.fileno()).lines
+            return os.get_terminal_size(self._stream.fileno()).lines or 24
         except (OSError, ValueError):
             return 24
 

@@ -62,6 +62,8 @@ class KeyFilter:
 
     def feed(self, data: bytes) -> bytes:
         """Return what may be passed on; raises ``Detached``."""
+        if not self._sequence or (not self.held and self._sequence[0] not in data):
+            return data
         passed = bytearray()
         for byte in data:
             self.held += bytes((byte,))
@@ -118,6 +120,15 @@ def window_size(fd: int) -> tuple[int, int] | None:
     except OSError:
         return None
     return rows, columns
+
+
+def terminal_size(*fds: int) -> tuple[int, int] | None:
+    """Return rows and columns of the first of our descriptors that is a terminal with a size."""
+    for fd in fds:
+        size = window_size(fd) if fd >= 0 else None
+        if size and size != (0, 0):
+            return size
+    return None
 
 
 class _Signals:
@@ -276,8 +287,8 @@ class _Relay:
     def _send_size(self) -> None:
         if not self._tty:
             return
-        size = window_size(self._outputs[protocol.STDOUT]) or (window_size(self._stdin) if self._stdin >= 0 else None)
-        if size and size != (0, 0):
+        size = terminal_size(self._outputs[protocol.STDOUT], self._stdin)
+        if size:
             self._queue(protocol.control(resize=list(size)))
 
     def _receive(self) -> int | None:
@@ -332,8 +343,8 @@ def _relay_terminal(master: int, stdin: int, stdout: int, keys: KeyFilter, signa
     import struct
 
     def resize() -> None:
-        size = window_size(stdout) or (window_size(stdin) if stdin >= 0 else None)
-        if size and size != (0, 0):
+        size = terminal_size(stdout, stdin)
+        if size:
             fcntl.ioctl(master, 0x5414, struct.pack("4H", *size, 0, 0))
 
     poller = select.poll()

@@ -141,18 +141,18 @@ def create(engine: Engine, options: ContainerOptions, progress: Progress | None 
         config = engine.images.config(entry)
         directory = engine.layout.container(identifier)
         volumes = _make_volumes(engine, options, config)
-        context = specgen.SpecContext(
-            container_id=identifier,
-            directory=directory,
-            uid_map=engine.userns.map.uids,
-            gid_map=engine.userns.map.gids,
-            volumes={target: str(volume["path"]) for target, volume in volumes.items()},
-            default_seccomp=engine.settings["seccomp-profile"],
-            default_init=engine.settings["init"],
-            default_ulimits=_default_ulimits(engine),
-            host_name=os.uname().nodename,
-        )
         try:
+            context = specgen.SpecContext(
+                container_id=identifier,
+                directory=directory,
+                uid_map=engine.userns.map.uids,
+                gid_map=engine.userns.map.gids,
+                volumes={target: str(volume["path"]) for target, volume in volumes.items()},
+                default_seccomp=engine.settings["seccomp-profile"],
+                default_init=engine.settings["init"],
+                default_ulimits=_default_ulimits(engine),
+                host_name=os.uname().nodename,
+            )
             spec = specgen.generate(options, config, context)
             _warn_of_limits(spec)
             record = {
@@ -372,7 +372,8 @@ def run_foreground(
     """
     from rootless.engine import attach, launching
 
-    with launching.starting(engine, container, attached=stdin >= 0) as channel:
+    size = attach.terminal_size(stdout, stdin) if tty else None
+    with launching.starting(engine, container, attached=stdin >= 0, size=size) as channel:
         return attach.relay(
             channel,
             stdin=stdin,
@@ -500,6 +501,7 @@ def withdraw(engine: Engine, container: Container) -> bool:
 
 def discard(engine: Engine, container: Container, *, volumes: bool) -> None:
     """Take a container that does not run out of sight, then delete it."""
+    from rootless.linux.trees import remove_tree
     from rootless.storage import gc
 
     try:
@@ -518,6 +520,8 @@ def discard(engine: Engine, container: Container, *, volumes: bool) -> None:
             from rootless.engine import volumes as volume_store
 
             volume_store.discard(engine, anonymous)
+    # Sockets that a killed monitor left behind.
+    remove_tree(engine.runtime_directory(container.id))
     gc.tidy(engine.layout, engine.userns)
 
 

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from rootless.runtime.tenant import Tenant
 
 
-def _start(engine: Engine, text: str, options: ExecOptions, stdio: tuple[int, int, int] | None) -> Tenant:
+def _start(
+    engine: Engine,
+    text: str,
+    options: ExecOptions,
+    stdio: tuple[int, int, int] | None,
+    size: tuple[int, int] | None = None,
+) -> Tenant:
     container = containers.find(engine, text)
     pidfd = process.open_pidfd(container.state["pid"], container.state.get("pid_start", 0))
     if not container.running or pidfd is None:
@@ -31,6 +37,8 @@ def _start(engine: Engine, text: str, options: ExecOptions, stdio: tuple[int, in
     try:
         spec = records.read(f"{container.directory}/config.json")
         section = specgen.exec_process(spec, options)
+        if size:
+            section["consoleSize"] = {"height": size[0], "width": size[1]}
         profile, program = spec["annotations"].get(specgen.SECCOMP, "unconfined"), None
         if profile != "unconfined" and not options.privileged:
             program = seccomp.program(
@@ -209,7 +217,7 @@ def _push(poller: select.poll, into: int, pending: bytearray, *, closing: bool) 
 
 def _run_terminal(engine: Engine, text: str, options: ExecOptions, stdin: int, stdout: int, detach_keys: str) -> int:
     keys = attach.KeyFilter(attach.parse_detach_keys(detach_keys or attach.DEFAULT_KEYS))
-    running = _start(engine, text, options, None)
+    running = _start(engine, text, options, None, attach.terminal_size(stdout, stdin))
     try:
         attach.relay_terminal(running.terminal, stdin=stdin, stdout=stdout, keys=keys, pid=running.pid)
     except attach.Detached:

@@ -8,7 +8,7 @@ in which the image is not there yet, and blobs that the next attempt finds.
 from __future__ import annotations
 
 from rootless.engine import names
-from rootless.errors import Conflict, ImageInUse, InvalidArgument, NoSuchImage, NotFound
+from rootless.errors import Conflict, ImageInUse, InvalidArgument, NoSpace, NoSuchImage, NotFound, RlError
 from rootless.oci import digests, references
 from rootless.record import Record
 from rootless.storage.leases import Lease
@@ -58,6 +58,28 @@ class _Once:
         self._progress.message(text)
 
 
+class _Abandoning:
+    """Where the block fails with ``kind``, delete what it brought: nobody will go on with that.
+
+    What a pull fetched before its connection broke stays, for the next one.
+    """
+
+    def __init__(self, engine: Engine, kind: type[RlError]) -> None:
+        self._engine = engine
+        self._kind = kind
+
+    def __enter__(self) -> None:
+        """Do nothing yet."""
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, _: object) -> None:
+        """Collect garbage after such a failure."""
+        if isinstance(value, self._kind):
+            try:
+                _collect(self._engine)
+            except RlError:
+                pass  # the next prune does it
+
+
 # -- pulling ---------------------------------------------------------------------------
 
 
@@ -94,7 +116,7 @@ def pull(engine: Engine, text: str, *, platform: str = "", progress: Progress | 
     known = _known(engine, reference)
     display = _Once(progress) if progress is not None else None
     try:
-        with ExitStack() as stack:
+        with _Abandoning(engine, NoSpace), ExitStack() as stack:
             lease = stack.enter_context(Lease(engine.layout))
             # Forked before the downloading threads exist.
             worker = stack.enter_context(engine.userns.worker())
@@ -361,7 +383,7 @@ def load(engine: Engine, stream: BinaryIO, *, platform: str = "", progress: Prog
     from rootless.storage.layers import Unpacker
 
     loaded = []
-    with Lease(engine.layout) as lease, engine.userns.worker() as worker:
+    with _Abandoning(engine, RlError), Lease(engine.layout) as lease, engine.userns.worker() as worker:
         for one in archives.load(stream, engine.blobs, progress, platform=platform, lease=lease.add):
             diff_ids = image.diff_ids(image.read_config(one.config))
             with Unpacker(engine.layout, engine.blobs, engine.snapshotter, worker, diff_ids, progress) as unpacker:
@@ -411,7 +433,7 @@ def import_(
     wanted = platforms.parse(platform) if platform else platforms.host()
     inner: dict[str, Any] = {}
     instructions.apply(inner, changes)
-    with Lease(engine.layout) as lease:
+    with _Abandoning(engine, RlError), Lease(engine.layout) as lease:
         descriptor, diff_id = layers.import_archive(stream, engine.blobs, lease)
         created = times.to_text(time.time_ns())
         config: dict[str, Any] = {

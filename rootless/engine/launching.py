@@ -30,11 +30,14 @@ class starting:
 
     Only one command starts (or removes) a container at a time: the directory is locked
     until the block ends. With ``attached`` the container's input ends with whoever holds the
-    socket. Raises ``NotModified`` for a running container.
+    socket; ``size`` are rows and columns of its terminal. Raises ``NotModified`` for a running container.
     """
 
-    def __init__(self, engine: Engine, container: Container, *, attached: bool = False) -> None:
+    def __init__(
+        self, engine: Engine, container: Container, *, attached: bool = False, size: tuple[int, int] | None = None
+    ) -> None:
         self._attached = attached
+        self._size = size
         self._engine = engine
         self._container = container
         self._lock = -1
@@ -53,7 +56,12 @@ class starting:
             if current.running:
                 raise NotModified(f"container {current.name} is running already")
             try:
-                return launch.start(_launch_record(self._engine, current, self._attached))
+                record = _launch_record(self._engine, current, self._attached)
+                if self._size:
+                    # Known from the start: a payload that asks at once must not hear 0 by 0.
+                    rows, columns = self._size
+                    record["spec"]["process"]["consoleSize"] = {"height": rows, "width": columns}
+                return launch.start(record)
             except OSError as error:
                 raise from_oserror(error, f"cannot start container {current.name}") from error
         except BaseException as error:

@@ -109,7 +109,7 @@ def container_summary(view: ContainerView, *, now: int | None = None) -> dict[st
         "Names": [f"/{view.name}"],
         "Image": record.get("image", ""),
         "ImageID": record.get("image_id", ""),
-        "Command": " ".join(record.get("command") or []),
+        "Command": _command(record.get("command") or []),
         "Created": times.from_text(str(record.get("created", ""))) // 10**9,
         "Ports": _ports(state, record.get("exposed") or ()) if running and network != "host" else [],
         "Labels": dict(record.get("labels") or options.get("labels") or {}),
@@ -127,6 +127,11 @@ def container_summary(view: ContainerView, *, now: int | None = None) -> dict[st
         },
         "Mounts": list(record.get("mounts") or []),
     }
+
+
+def _command(words: list[str]) -> str:
+    """Join a command as Docker does: arguments with a space are shown in single quotes."""
+    return " ".join([*words[:1], *(f"'{word}'" if " " in word else word for word in words[1:])])
 
 
 def status_text(state: Mapping[str, Any], *, now: int | None = None) -> str:

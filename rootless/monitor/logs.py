@@ -95,7 +95,10 @@ class JsonFileLog:
                 os.truncate(self._path, 0)
         except OSError:
             pass
-        self._open()
+        try:
+            self._open()
+        except OSError:  # lines are lost until the next turn
+            self._fd, self._size = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 0
 
     def close(self) -> None:
         """Write unfinished lines and close."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from rootless.linux.userns import UserNamespace
 
 HIGH_WATER = 1 << 20  # bytes that may wait for a slow client before the payload has to
+INPUT_WATER = 1 << 17  # bytes that may wait for a slow payload before the clients have to
 
 
 class Client:
@@ -66,7 +67,7 @@ class Monitor:
         self.input_fd = -1
         self.input_pending = bytearray()
         self.input_closing = False
-        self.paused = False
+        self.input_full = False
         self.status = -1
         self.state: dict[str, Any] = dict(launch["state"])
         self.server: _socket.socket | None = None
@@ -216,6 +217,11 @@ class Monitor:
             if fd == self.input_fd and self.input_pending:
                 events |= select.POLLOUT
             self._register(fd, events, self._reader(fd))
+        full = len(self.input_pending) > INPUT_WATER
+        if full != self.input_full:
+            self.input_full = full
+            for client in self.clients:
+                self.poller.modify(client.fd, self._client_events(client))
         if self.input_fd >= 0 and self.input_fd not in self.outputs:
             if self.input_pending or self.input_closing:
                 self._register(self.input_fd, select.POLLOUT, self._on_writable)
@@ -285,6 +291,7 @@ class Monitor:
             self._unregister(self.input_fd)
             os.close(self.input_fd)
             self.input_fd = -1
+        self._update_outputs()
 
     def _write_input(self, data: bytes) -> None:
         if self.input_fd < 0:
@@ -297,7 +304,10 @@ class Monitor:
     def _add_client(self, channel: _socket.socket, *, first: bool = False) -> None:
         client = Client(channel, first=first)
         self.clients.append(client)
-        self._register(client.fd, select.POLLIN, lambda events: self._on_client(client, events))
+        self._register(client.fd, self._client_events(client), lambda events: self._on_client(client, events))
+
+    def _client_events(self, client: Client) -> int:
+        return (0 if self.input_full else select.POLLIN) | (select.POLLOUT if client.pending else 0)
 
     def _on_connect(self, _events: int) -> None:
         assert self.server is not None
@@ -366,7 +376,7 @@ class Monitor:
         except OSError:
             self._drop(client)
             return
-        self.poller.modify(client.fd, select.POLLIN | (select.POLLOUT if client.pending else 0))
+        self.poller.modify(client.fd, self._client_events(client))
         if before != (len(client.pending) > HIGH_WATER) or before:
             self._update_outputs()
 
@@ -413,10 +423,13 @@ class Monitor:
             status="exited", pid=0, exit_code=self.status, finished_at=logs.timestamp(time.time_ns()), ports=[]
         )
         remove = self.launch.get("remove")
-        if remove:
-            self._remove(remove)
-        else:
-            self._write_state()
+        try:
+            if remove:
+                self._remove(remove)
+            else:
+                self._write_state()
+        except OSError:
+            pass  # whoever finds the old state sees that we are gone
         self._broadcast(protocol.control(exited=self.status))
 
     def _cleanup(self) -> None:
@@ -476,12 +489,26 @@ class Monitor:
     def _write_state(self) -> None:
         path = f"{self.directory}/state.json"
         temporary = f"{path}.new"
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        text = jsonlite.dumps(self.state).encode()
         try:
-            os.write(fd, jsonlite.dumps(self.state).encode())
-        finally:
-            os.close(fd)
-        os.rename(temporary, path)
+            _write(temporary, text, os.O_CREAT | os.O_TRUNC)
+            os.rename(temporary, path)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            os.unlink(temporary)
+            # The file that is there has its block already.
+            _write(path, text, 0)
+
+
+def _write(path: str, data: bytes, flags: int) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o600)
+    try:
+        if os.write(fd, data) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        os.ftruncate(fd, len(data))
+    finally:
+        os.close(fd)
 
 
 def main(launch: dict[str, Any], namespace: UserNamespace, first: _socket.socket | None) -> None:

@@ -110,7 +110,11 @@ def answer(
             if credentials.username:
                 return Authorization(header=credentials.basic())
             raise Denied(f"{endpoint.host} requires a login", hint=login_hint(endpoint, credentials))
-    raise Denied(f"{endpoint.host} requires an authentication that rl does not know")
+    offered = ", ".join(challenge.scheme for challenge in challenges) or "nothing"
+    raise Denied(
+        f"{endpoint.host} denies access and offers no way to log in that rl knows",
+        hint=f"it must offer Basic or Bearer authentication, and offers {offered}",
+    )
 
 
 def login_hint(endpoint: Endpoint, credentials: Credentials) -> str:

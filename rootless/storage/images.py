@@ -11,8 +11,10 @@ one entry without a name when it has none.
 
 from __future__ import annotations
 
+import os
+
 from rootless import jsonlite
-from rootless.errors import Corrupt, InvalidArgument, NoSuchImage, NotFound, RlError
+from rootless.errors import Corrupt, InvalidArgument, NoSpace, NoSuchImage, NotFound, RlError
 from rootless.oci import digests, references
 from rootless.record import Record
 from rootless.storage import records
@@ -291,7 +293,23 @@ class ImageStore:
             kept = {id(descriptor) for _, descriptor in parsed}
             unread = [descriptor for descriptor in index.get("manifests") or [] if id(descriptor) not in kept]
             index["manifests"] = unread + [_descriptor(entry) for entry in after]
-            records.replace(self._layout.index, jsonlite.dumps(index).encode("ascii"), staging=self._layout.tmp)
+            content = jsonlite.dumps(index).encode("ascii")
+            try:
+                records.replace(self._layout.index, content, staging=self._layout.tmp)
+            except NoSpace:
+                # On a full disk a removal must succeed: it is how room is made.
+                if len(after) > len(before) or not self._empty_cache():
+                    raise
+                records.replace(self._layout.index, content, staging=self._layout.tmp)
+
+    def _empty_cache(self) -> bool:
+        """Make a little room; says whether there was anything. All of it can be computed again."""
+        found = False
+        for entry in os.scandir(self._layout.cache):
+            if entry.is_file(follow_symlinks=False):
+                os.unlink(entry.path)
+                found = True
+        return found
 
 
 def _without_name(entries: Entries, new: ImageEntry) -> Entries:

@@ -23,6 +23,7 @@ def test_create_pulls_a_missing_image(rl):
 
 
 def test_create_takes_the_options_of_run(box, tmp_path):
+    tmp_path.chmod(0o755)
     (tmp_path / "env").write_text("FROM_FILE=1\n")
     cidfile = tmp_path / "cid"
     identifier = box.ok(

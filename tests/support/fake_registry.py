@@ -144,6 +144,11 @@ class FakeRegistry:
         """Let ``action`` answer the next requests whose path contains ``text``."""
         self._faults.append([text, action, times])
 
+    def behave(self) -> None:
+        """Forget all faults."""
+        with self._lock:
+            self._faults.clear()
+
     def take_fault(self, path: str) -> Callable[[_Handler], bool] | None:
         """Return the fault that is due for a path, and count it."""
         with self._lock:

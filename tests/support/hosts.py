@@ -49,6 +49,22 @@ def path_with_copy(tmp_path: Path) -> Callable[..., str]:
     return make
 
 
+def ordinary(setup: str) -> list[str]:
+    """Return a command prefix: the same user without privileges, in a mount namespace after ``setup`` in sh.
+
+    No other id is mapped there, so that newuidmap lacks its privilege.
+    """
+    unshare = ["unshare", "--user", "--map-current-user", "--keep-caps", "--mount", "--propagation", "private"]
+    drop = "setpriv --ambient-caps=-all --inh-caps=-all"
+    return [*unshare, "sh", "-ec", f'{setup}\nexec {drop} -- "$@"', "sh"]
+
+
+def hidden(*programs: str) -> str:
+    """Return a setup for ``nested`` or ``ordinary`` that takes programs away, wherever they are."""
+    found = {os.path.realpath(f"{place}/{name}") for place in DIRECTORIES for name in programs}
+    return "\n".join(f"mount --bind /dev/null {path}" for path in sorted(found) if os.path.exists(path))
+
+
 def nested(setup: str = "") -> list[str]:
     """Return a command prefix: root of a new user and mount namespace with all ids, after ``setup`` in sh.
 

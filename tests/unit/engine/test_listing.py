@@ -135,7 +135,7 @@ def test_row_of_a_running_container() -> None:
     assert row["Size"] == ""
     whole = listing.container_row(summary, truncate=False, now=NOW)
     assert whole["ID"] == WEB.id
-    assert whole["Command"] == '"/docker-entrypoint.sh nginx -g daemon \\"off\\";"'
+    assert whole["Command"] == '"/docker-entrypoint.sh nginx -g \'daemon \\"off\\";\'"'
     assert set(row) - {"Label"} == set(listing.CONTAINER_HEADERS)
 
 
