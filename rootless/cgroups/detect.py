@@ -23,7 +23,8 @@ class Host(Record):
     top: str = ""  # the highest ancestor of own (or own itself) that this user manages; "" if none
     service: str = ""  # the systemd user manager's, if it is delegated; else ""
     buses: tuple[str, ...] = ()  # sockets on which the user manager may answer, best first
-    offered: tuple[str, ...] = ()  # controllers of the root: what the kernel has
+    session: bool = False  # the user manager has a cgroup, delegated or not
+    offered: tuple[str, ...] = ()  # controllers of the kernel, as far as we can see
     granted: tuple[str, ...] = ()  # controllers of service
 
     def directory(self, path: str) -> str:
@@ -51,8 +52,11 @@ def host(
     number = os.getuid() if uid is None else uid
     own = own_cgroup(f"{proc}/self/cgroup")
     service = f"/user.slice/user-{number}.slice/user@{number}.service"
+    session = os.path.isdir(f"{root}{service}")
     if not may(f"{root}{service}"):
         service = ""
+    # Only the real root has no type; that of a cgroup namespace shows what was passed on to it.
+    is_root = not os.path.exists(f"{root}/cgroup.type")
     return Host(
         version=2,
         mount=root,
@@ -60,7 +64,8 @@ def host(
         top=_top(root, own, may),
         service=service,
         buses=_buses(number, run, environ),
-        offered=words(f"{root}/cgroup.controllers"),
+        session=session,
+        offered=words(f"{root}/cgroup.controllers") if is_root else CONTROLLERS,
         granted=words(f"{root}{service}/cgroup.controllers") if service else (),
     )
 

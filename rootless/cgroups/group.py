@@ -72,9 +72,8 @@ class Cgroup:
         from rootless.cgroups import detect
 
         path = detect.own_cgroup(f"/proc/{pid}/cgroup")
-        name = f"/{os.path.basename(self.path)}"
-        before, found, after = path.rpartition(name)
-        return f"{self.path}{after}" if found and before is not None else self.path
+        _, found, below = path.partition(f"/{os.path.basename(self.path)}/")
+        return f"{self.path}/{below}" if found else self.path
 
     def enable(self, controllers: Iterable[str]) -> tuple[str, ...]:
         """Pass controllers on to the children; returns those that the kernel refused.

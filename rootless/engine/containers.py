@@ -13,7 +13,7 @@ import time
 
 from rootless import jsonlite, log
 from rootless.engine import names, specgen
-from rootless.errors import Conflict, NameInUse, NoSuchContainer, NoSuchImage, RlError, from_oserror
+from rootless.errors import Conflict, NameInUse, NoSuchContainer, NoSuchImage, NotModified, RlError, from_oserror
 from rootless.linux import process
 from rootless.monitor.logs import timestamp
 from rootless.storage import records
@@ -21,6 +21,7 @@ from rootless.storage.leases import content_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Mapping
     from typing import Any
 
@@ -186,13 +187,7 @@ def create(engine: Engine, options: ContainerOptions, progress: Progress | None 
         except BaseException:
             _drop_volumes(engine, volumes.values())
             raise
-    container = Container(identifier, directory, record, _read_state(directory))
-    try:
-        _take_name(engine, name, identifier)
-    except BaseException:
-        discard(engine, container, volumes=True)
-        raise
-    return container
+    return Container(identifier, directory, record, _read_state(directory))
 
 
 def _warn_of_limits(spec: dict[str, Any]) -> None:
@@ -272,8 +267,12 @@ def _ensure_image(engine: Engine, options: ContainerOptions, progress: Progress 
 def _write_directory(
     engine: Engine, directory: str, record: dict[str, Any], spec: dict[str, Any], *, durable: bool
 ) -> None:
-    """Fill the container's directory under another name, then rename it: there is no half of one."""
+    """Fill the container's directory under another name, then rename it: there is no half of one.
+
+    Raises ``NameInUse``.
+    """
     from rootless.storage import workspace
+    from rootless.storage.locks import Lock
 
     try:
         made, held = workspace.make_directory(engine.layout.tmp, "container")
@@ -281,7 +280,15 @@ def _write_directory(
             os.mkdir(f"{made}/rootfs", 0o700)
             records.write(f"{made}/container.json", record, durable=durable)
             records.write(f"{made}/config.json", spec, durable=durable)
-            os.rename(made, directory)
+            # The name comes first, so that no container is ever without; until the container is there
+            # as well, the lock tells the link from one that a killed command left.
+            with Lock(f"{engine.layout.locks}/names"):
+                _take_name(engine, str(record["name"]), os.path.basename(directory))
+                try:
+                    os.rename(made, directory)
+                except BaseException:
+                    os.unlink(f"{engine.layout.names}/{record['name']}")
+                    raise
         except BaseException:
             from rootless.linux.trees import remove_tree
 
@@ -306,6 +313,7 @@ def _check_name_free(engine: Engine, name: str) -> None:
 
 
 def _take_name(engine: Engine, name: str, identifier: str) -> None:
+    """Link the name to a container that is about to appear; call it under the lock of the names."""
     path = f"{engine.layout.names}/{name}"
     while True:
         try:
@@ -368,12 +376,13 @@ def run_foreground(
 ) -> int:
     """Start a container with the given descriptors as its streams; return its exit status.
 
-    ``stdin`` of -1 gives it none. Raises what kept it from starting.
+    One that runs already is attached to. ``stdin`` of -1 gives it none. Raises what kept it
+    from starting.
     """
     from rootless.engine import attach, launching
+    from rootless.linux import sockets
 
-    size = attach.terminal_size(stdout, stdin) if tty else None
-    with launching.starting(engine, container, attached=stdin >= 0, size=size) as channel:
+    def relay(channel: _socket.socket) -> int:
         return attach.relay(
             channel,
             stdin=stdin,
@@ -383,6 +392,17 @@ def run_foreground(
             detach_keys=detach_keys,
             on_signal=(lambda number: _signal(engine, container.id, number)) if sig_proxy else None,
         )
+
+    size = attach.terminal_size(stdout, stdin) if tty else None
+    try:
+        with launching.starting(engine, container, attached=stdin >= 0, size=size) as channel:
+            return relay(channel)
+    except NotModified:
+        try:
+            channel = sockets.connect(f"{load(engine, container.id).state['runtime_dir']}/attach.sock")
+        except (OSError, KeyError):
+            raise Conflict(f"container {container.name} has ended meanwhile") from None
+        return relay(channel)
 
 
 def _signal(engine: Engine, identifier: str, number: int) -> None:

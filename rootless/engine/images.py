@@ -58,10 +58,11 @@ class _Once:
         self._progress.message(text)
 
 
-class _Abandoning:
-    """Where the block fails with ``kind``, delete what it brought: nobody will go on with that.
+class _Tidying:
+    """Delete what the block, or a killed command before it, left half-made.
 
-    What a pull fetched before its connection broke stays, for the next one.
+    Where it fails with ``kind``, delete all that it brought: nobody will go on with that. What a
+    pull fetched before its connection broke stays, for the next one.
     """
 
     def __init__(self, engine: Engine, kind: type[RlError]) -> None:
@@ -72,12 +73,16 @@ class _Abandoning:
         """Do nothing yet."""
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, _: object) -> None:
-        """Collect garbage after such a failure."""
-        if isinstance(value, self._kind):
-            try:
+        """Collect garbage after such a failure, else only what is temporary."""
+        from rootless.storage import gc
+
+        try:
+            if isinstance(value, self._kind):
                 _collect(self._engine)
-            except RlError:
-                pass  # the next prune does it
+            else:
+                gc.tidy(self._engine.layout, self._engine.userns)
+        except RlError:
+            pass  # the next command does it
 
 
 # -- pulling ---------------------------------------------------------------------------
@@ -108,48 +113,43 @@ def pull(engine: Engine, text: str, *, platform: str = "", progress: Progress | 
 
     from rootless.oci import image
     from rootless.registry import transfer
-    from rootless.storage import gc
     from rootless.storage.layers import Unpacker
 
     engine.snapshotter.name  # noqa: B018 - chosen, which may take a fork, before there are threads
     reference = references.parse(text)
     known = _known(engine, reference)
     display = _Once(progress) if progress is not None else None
-    try:
-        with _Abandoning(engine, NoSpace), ExitStack() as stack:
-            lease = stack.enter_context(Lease(engine.layout))
-            # Forked before the downloading threads exist.
-            worker = stack.enter_context(engine.userns.worker())
-            unpackers: list[Unpacker] = []
+    with _Tidying(engine, NoSpace), ExitStack() as stack:
+        lease = stack.enter_context(Lease(engine.layout))
+        # Forked before the downloading threads exist.
+        worker = stack.enter_context(engine.userns.worker())
+        unpackers: list[Unpacker] = []
 
-            def begin(found: PulledImage) -> None:
-                diff_ids = image.diff_ids(image.read_config(found.config))
-                made = Unpacker(engine.layout, engine.blobs, engine.snapshotter, worker, diff_ids, display)
-                unpackers.append(stack.enter_context(made))
+        def begin(found: PulledImage) -> None:
+            diff_ids = image.diff_ids(image.read_config(found.config))
+            made = Unpacker(engine.layout, engine.blobs, engine.snapshotter, worker, diff_ids, display)
+            unpackers.append(stack.enter_context(made))
 
-            found = transfer.pull(
-                reference,
-                blobs=engine.blobs,
-                platform=platform,
-                transport=transport(engine),
-                progress=display,
-                have_layer=engine.snapshotter.has,
-                on_image=begin,
-                on_blob=lambda _, descriptor: unpackers[0].add(dict(descriptor)),
-                lease=lease.add,
-                known_digest=(known.index_digest or known.manifest_digest) if known else "",
-            )
-            unpacked = unpackers[0].finish()
-            entry = engine.images.describe(
-                found.manifest_digest,
-                reference="" if reference.digest else str(reference),
-                repo_digest=f"{reference.name()}@{found.digest}",
-                size=unpacked.size,
-            )
-            engine.images.add(entry)
-    finally:
-        # What this pull left half-made when it was interrupted, and what killed ones did.
-        gc.tidy(engine.layout, engine.userns)
+        found = transfer.pull(
+            reference,
+            blobs=engine.blobs,
+            platform=platform,
+            transport=transport(engine),
+            progress=display,
+            have_layer=engine.snapshotter.has,
+            on_image=begin,
+            on_blob=lambda _, descriptor: unpackers[0].add(dict(descriptor)),
+            lease=lease.add,
+            known_digest=(known.index_digest or known.manifest_digest) if known else "",
+        )
+        unpacked = unpackers[0].finish()
+        entry = engine.images.describe(
+            found.manifest_digest,
+            reference="" if reference.digest else str(reference),
+            repo_digest=f"{reference.name()}@{found.digest}",
+            size=unpacked.size,
+        )
+        engine.images.add(entry)
     _warn(unpacked, progress)
     changed = known is None or (known.image_id, known.repo_digest) != (entry.image_id, entry.repo_digest)
     if progress is not None:
@@ -383,7 +383,7 @@ def load(engine: Engine, stream: BinaryIO, *, platform: str = "", progress: Prog
     from rootless.storage.layers import Unpacker
 
     loaded = []
-    with _Abandoning(engine, RlError), Lease(engine.layout) as lease, engine.userns.worker() as worker:
+    with _Tidying(engine, RlError), Lease(engine.layout) as lease, engine.userns.worker() as worker:
         for one in archives.load(stream, engine.blobs, progress, platform=platform, lease=lease.add):
             diff_ids = image.diff_ids(image.read_config(one.config))
             with Unpacker(engine.layout, engine.blobs, engine.snapshotter, worker, diff_ids, progress) as unpacker:
@@ -433,7 +433,7 @@ def import_(
     wanted = platforms.parse(platform) if platform else platforms.host()
     inner: dict[str, Any] = {}
     instructions.apply(inner, changes)
-    with _Abandoning(engine, RlError), Lease(engine.layout) as lease:
+    with _Tidying(engine, RlError), Lease(engine.layout) as lease:
         descriptor, diff_id = layers.import_archive(stream, engine.blobs, lease)
         created = times.to_text(time.time_ns())
         config: dict[str, Any] = {

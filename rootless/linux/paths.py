@@ -96,10 +96,13 @@ def read_beneath(root: str, path: str, limit: int = 16 * 1024 * 1024) -> bytes:
         fd = open_beneath(root_fd, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     finally:
         os.close(root_fd)
-    with open(fd, "rb") as stream:
+    try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", path)
         if status.st_size > limit:
             raise OSError(errno.EFBIG, f"larger than {limit} bytes", path)
-        return stream.read(limit)
+        with open(fd, "rb", closefd=False) as stream:
+            return stream.read(limit)
+    finally:
+        os.close(fd)

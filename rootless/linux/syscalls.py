@@ -93,6 +93,10 @@ class _Long(_ctypes._SimpleCData):  # type: ignore[misc,name-defined,type-arg,un
     _type_ = "l"
 
 
+class _Int(_ctypes._SimpleCData):  # type: ignore[misc,name-defined,type-arg,unused-ignore]
+    _type_ = "i"
+
+
 class _Pointer(_ctypes._SimpleCData):  # type: ignore[misc,name-defined,type-arg,unused-ignore]
     _type_ = "z"
 
@@ -100,6 +104,12 @@ class _Pointer(_ctypes._SimpleCData):  # type: ignore[misc,name-defined,type-arg
 class _Function(_ctypes.CFuncPtr):  # type: ignore[misc,name-defined,unused-ignore]
     _flags_ = _FUNCFLAG_CDECL | _FUNCFLAG_PYTHONAPI | _FUNCFLAG_USE_ERRNO
     _restype_ = _Long
+
+
+class _IntFunction(_ctypes.CFuncPtr):  # type: ignore[misc,name-defined,unused-ignore]
+    # For functions that C declares as int: the upper half of the register is not theirs, -1 read as long is positive.
+    _flags_ = _FUNCFLAG_CDECL | _FUNCFLAG_PYTHONAPI | _FUNCFLAG_USE_ERRNO
+    _restype_ = _Int
 
 
 class _Void(_ctypes.CFuncPtr):  # type: ignore[misc,name-defined,unused-ignore]
@@ -115,11 +125,11 @@ def _function(name: str, kind: type = _Function) -> Any:
 
 
 _syscall = _function("syscall")
-_mount = _function("mount")
-_umount2 = _function("umount2")
-_unshare = _function("unshare")
-_setns = _function("setns")
-_prctl = _function("prctl")
+_mount = _function("mount", _IntFunction)
+_umount2 = _function("umount2", _IntFunction)
+_unshare = _function("unshare", _IntFunction)
+_setns = _function("setns", _IntFunction)
+_prctl = _function("prctl", _IntFunction)
 
 
 def _number(name: str) -> int:
@@ -150,10 +160,10 @@ def inotify(watches: tuple[tuple[str, int], ...]) -> int:
 
     ``watches`` are (path, mask of IN_… events); the descriptor does not block.
     """
-    fd: int = _function("inotify_init1")(_int(os.O_CLOEXEC | os.O_NONBLOCK))
+    fd: int = _function("inotify_init1", _IntFunction)(_int(os.O_CLOEXEC | os.O_NONBLOCK))
     if fd < 0:
         _fail("inotify_init1")
-    add = _function("inotify_add_watch")
+    add = _function("inotify_add_watch", _IntFunction)
     for path, mask in watches:
         if add(_int(fd), _bytes(path), _int(mask)) < 0:
             try:

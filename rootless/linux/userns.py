@@ -110,6 +110,8 @@ class UserNamespace:
         go_read, go_write = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
+            # Ours to write: while it is open here, the end of our maker would go unnoticed.
+            os.close(go_write)
             _pause(reader, ready_write, go_read)
         for fd in (reader, ready_write, go_read):
             os.close(fd)

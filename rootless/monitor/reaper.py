@@ -457,7 +457,8 @@ class Monitor:
         trash = f"{remove['trash']}/{self.launch['id']}"
         try:
             os.rename(self.directory, trash)
-            if remove["name"]:
+            # Free from here on: it may be another container's already.
+            if os.readlink(remove["name"]).endswith(f"/{self.launch['id']}"):
                 os.unlink(remove["name"])
             trees.remove_tree(trash)
             for path in remove["volumes"]:

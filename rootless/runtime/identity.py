@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
-from rootless.linux import process, syscalls
+from rootless.linux import paths, process, syscalls
 from rootless.runtime import capabilities, rlimits, users
 
 TYPE_CHECKING = False
@@ -50,10 +50,9 @@ class Identity:
             rlimits.apply(limit["type"], limit["soft"], limit["hard"])
         cwd = self._spec.get("cwd") or "/"
         if make_directory and cwd != "/":
-            try:
-                os.makedirs(cwd, mode=0o755, exist_ok=True)
-            except FileExistsError:
-                raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), cwd) from None
+            root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            os.close(paths.mkdirs_beneath(root, cwd))
+            os.close(root)
 
     def assume(self) -> None:
         """Become the user with the capabilities of the specification; load the filter last.
@@ -82,8 +81,10 @@ class Identity:
         permitted = capabilities.mask(wanted.get("permitted", ()))
         inheritable = capabilities.mask(wanted.get("inheritable", ()))
         syscalls.capset(effective, permitted, inheritable)
+        # The kernel takes no other into the ambient set; like other runtimes we do not insist.
+        ambient = capabilities.mask(wanted.get("ambient", ())) & permitted & inheritable
         for number in range(capabilities.last() + 1):
-            if capabilities.mask(wanted.get("ambient", ())) >> number & 1:
+            if ambient >> number & 1:
                 syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_RAISE, number)
         if spec.get("noNewPrivileges") and self._program:
             syscalls.load_seccomp(self._program)
@@ -122,8 +123,6 @@ class Identity:
 
 def _read(path: str) -> bytes:
     """Return the content of a small regular file of the container, or nothing."""
-    from rootless.linux import paths
-
     try:
         return paths.read_beneath("/", path, 4 * 1024 * 1024)
     except OSError:

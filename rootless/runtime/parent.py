@@ -125,7 +125,7 @@ def explain(message: bytes, last_step: str) -> RlError:
     if step == "exec":
         if number in (errno.ENOENT, errno.ENOTDIR):
             return CommandNotFound(f"exec: {text}", hint=_LOST)
-        if number in (errno.EACCES, errno.ENOEXEC, errno.EISDIR, errno.EPERM):
+        if number in (errno.EACCES, errno.ENOEXEC, errno.EISDIR, errno.EPERM, errno.ELOOP, errno.E2BIG):
             return CommandNotExecutable(f"exec: {text}", hint=_NO_PROGRAM)
     if number == 0:
         return InvalidArgument(text)

@@ -19,6 +19,7 @@ from rootless.storage.content import BlobStore
 from rootless.storage.faults import translated
 from rootless.storage.images import ImageStore
 from rootless.storage.leases import content_lock, leased
+from rootless.storage.locks import Lock
 from rootless.storage.overlay import Overlay
 from rootless.storage.vfs import Vfs
 
@@ -90,12 +91,13 @@ def remove_trees(paths: list[str]) -> None:
 
 
 def tidy(layout: Layout, userns: UserSpace | None) -> None:
-    """Remove what dead processes left in ``tmp/`` and the trash; quick when there is nothing."""
+    """Remove what dead processes left in ``tmp/``, the trash and among the names; quick when there is nothing."""
     with translated("cannot tidy up"):
         try:
             names = os.listdir(layout.tmp)
         except FileNotFoundError:
             return
+        _remove_lost_names(layout)
         for name in names:
             path = f"{layout.tmp}/{name}"
             if workspace.is_stale(path):
@@ -178,6 +180,17 @@ def _mark(images: ImageStore, digest: str, wanted: set[str], depth: int = 0) -> 
         wanted.update(digests.chain_ids(diff_ids))
     except (RlError, LookupError, TypeError, AttributeError):
         pass
+
+
+def _remove_lost_names(layout: Layout) -> None:
+    """Remove names of containers that are no more, or never were since their maker was killed."""
+    lost = [name for name in os.listdir(layout.names) if not os.path.exists(f"{layout.names}/{name}")]
+    if lost:
+        with Lock(f"{layout.locks}/names"):  # a container appears after its name
+            for name in lost:
+                path = f"{layout.names}/{name}"
+                if os.path.islink(path) and not os.path.exists(path):
+                    os.unlink(path)
 
 
 def _remove_dangling_links(directory: str) -> None:

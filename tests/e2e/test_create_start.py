@@ -71,6 +71,16 @@ def test_start_attach_gives_output_and_status(box):
     assert (result.status, result.stdout, result.stderr) == (9, "out\n", "err\n")
 
 
+def test_start_attach_of_a_running_container_attaches_to_it(box):
+    box.ok("run", "-d", "-i", "--name", "runs", "busybox", "sh", "-c", "while read x; do echo got $x; done; exit 8")
+    attached = box.spawn("start", "-ai", "runs")
+    attached.stdin.write(b"one\n")
+    attached.stdin.flush()
+    assert attached.stdout.readline() == b"got one\n"
+    box.ok("kill", "runs")
+    assert attached.wait(20) == 137
+
+
 def test_start_interactive_gives_stdin_to_a_container_made_for_it(box):
     box.ok("create", "-i", "--name", "reads", "busybox", "cat")
     assert box.ok("start", "-ai", "reads", input="hello") == "hello"

@@ -18,10 +18,14 @@ def inside(box, target, *arguments, **options):
     return box.ok("exec", *arguments[:-1], target, "sh", "-c", arguments[-1], **options)
 
 
-def end(box, target, command):
-    """Kill the one process inside that was started as ``command``."""
-    found = [line.split(None, 1) for line in box.ok("exec", target, "ps", "-o", "pid,args").splitlines()]
-    (pid,) = [pid for pid, arguments in found if arguments == command]
+def end(box, target, until, command):
+    """Kill the one process inside that was started as ``command``, as soon as it is there."""
+
+    def found():
+        rows = [line.split(None, 1) for line in box.ok("exec", target, "ps", "-o", "pid,args").splitlines()]
+        return [pid for pid, arguments in rows if arguments == command]
+
+    (pid,) = until(found)
     box.ok("exec", target, "kill", "-9", pid)
 
 
@@ -140,14 +144,14 @@ def test_tty_with_a_pipe_as_stdin_is_refused(box, target):
     assert "the input device is not a terminal" in box.fails(1, "exec", "-it", target, "sh")
 
 
-def test_detach_keys_leave_the_command_running(box, target):
+def test_detach_keys_leave_the_command_running(box, target, until):
     terminal = box.terminal(
         "exec", "-it", "--detach-keys", "ctrl-x,x", target, "sh", "-c", "echo ready; exec sleep 5555"
     )
     terminal.expect_exact("ready")
     terminal.send("\x18x")
     terminal.expect(pexpect.EOF)
-    end(box, target, "sleep 5555")
+    end(box, target, until, "sleep 5555")
 
 
 @pytest.mark.parametrize(("command", "status"), [("nope", 127), ("/no/such", 127), ("/etc", 126), ("/etc/passwd", 126)])
@@ -155,9 +159,9 @@ def test_a_command_that_cannot_be_executed(box, target, command, status):
     assert command in box.fails(status, "exec", target, command)
 
 
-def test_background_processes_of_the_command_do_not_keep_us(box, target):
+def test_background_processes_of_the_command_do_not_keep_us(box, target, until):
     assert inside(box, target, "sleep 7777 & echo done") == "done"
-    end(box, target, "sleep 7777")
+    end(box, target, until, "sleep 7777")
 
 
 def test_options_after_the_container_belong_to_the_command(box, target):

@@ -147,8 +147,9 @@ def test_a_filter_that_cannot_be_is_refused(box, item, words):
 
 
 def test_format_takes_every_placeholder(box, fleet):
-    fields = "ID Image Command CreatedAt RunningFor Ports State Status Size Names Labels Mounts LocalVolumes Networks".split()
-    template = "|".join("{{.%s}}" % field for field in fields)
+    fields = ["ID", "Image", "Command", "CreatedAt", "RunningFor", "Ports", "State", "Status"]
+    fields += ["Size", "Names", "Labels", "Mounts", "LocalVolumes", "Networks"]
+    template = "|".join("{{." + field + "}}" for field in fields)
     values = dict(zip(fields, box.ok("ps", "--format", template).split("|"), strict=True))
     assert values["ID"] == fleet["up"][:12]
     assert values["Image"] == "busybox"

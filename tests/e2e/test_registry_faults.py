@@ -174,6 +174,7 @@ def test_a_partial_file_that_was_damaged_is_fetched_again(store, server, image, 
 )
 @pytest.mark.parametrize("what", ["manifests", "blobs"])
 def test_http_errors(store, server, image, name, code, says, what):
+    store.configure(max_download_attempts=1)
     server.fault(
         f"{what}/", fake.status(code, message="because", Retry_After="0") if code == 429 else fake.status(code)
     )

@@ -111,7 +111,9 @@ def complaint(result: Result) -> str:
     return line
 
 
-def refused(rl: Rl, status: int, *arguments: object, says: tuple[str, ...], beside: tuple[str, ...] = (), **options: Any) -> str:
+def refused(
+    rl: Rl, status: int, *arguments: object, says: tuple[str, ...], beside: tuple[str, ...] = (), **options: Any
+) -> str:
     """Run a command that must fail so, say so in one line, and leave nothing behind; return the line."""
     with nothing_left(rl, beside=beside):
         result = rl(*arguments, **options)
@@ -136,6 +138,8 @@ def hook(event, arguments):
         if not isinstance(arguments[2], int) or not arguments[2] & 3:
             return
     elif event not in EVENTS:
+        return
+    if arguments and str(arguments[0]).startswith(sys.pycache_prefix):
         return
     me = os.getpid()
     if me == main:

@@ -48,6 +48,7 @@ ensure_vm_image() {
     _make_vm_image "$suite"
     find "$CACHE/vm" -mindepth 1 -maxdepth 1 -type d -mtime +7 -exec rm -rf {} +
   fi
+  find "$CACHE/vm" -mindepth 1 -maxdepth 1 -type d -name 'run-*' -mmin +300 -exec rm -rf {} + # of scripts killed by force
   touch "$VM_IMAGE"
   exec 8>&-
 }
@@ -82,10 +83,10 @@ _make_vm_image() {
     rm root/boot/*
     : >root/etc/resolv.conf # mmdebstrap takes its own away
     echo rl-vm >root/etc/hostname
-    mke2fs -q -t ext4 -L root -m 0 -d root disk.img 3G
+    mke2fs -q -F -t ext4 -L root -m 0 -d root disk.img 3G >/dev/null
     rm -rf root root.tar setup.sh tree.tar
   ' sh "$work" || die "could not make the virtual machine's disk"
-  mke2fs -q -t ext4 -L scratch -m 0 -E root_owner=0:0 "$work/scratch.img" 1G
+  mke2fs -q -F -t ext4 -L scratch -m 0 -E root_owner=0:0 "$work/scratch.img" 1G >/dev/null
   truncate -s 512M "$work/swap.img"
   /sbin/mkswap -q -L swap "$work/swap.img" 2>/dev/null || /sbin/mkswap -L swap "$work/swap.img" >/dev/null
   touch "$work/.complete"

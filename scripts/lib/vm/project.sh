@@ -5,12 +5,11 @@
 _VM_LEFT_OUT=(mypy mypyc '*mypyc*.so' ruff codespell_lib pip setuptools pkg_resources _distutils_hack wheel librt ast_serialize
   '*-stubs' distutils-precedence.pth pathspec)
 
-# make_project_disk FILE: an ext4 image of
+# make_project_disk DIRECTORY: makes project.img there, an ext4 image of
 #   checkout/   the working tree, dist/rl included      site/     the virtual environment's modules
 #   images/     archives of make-image                  bin/      rl, pytest
 make_project_disk() {
-  local work=$1.tree site exclude=() name
-  rm -rf "$work"
+  local work=$1/project site exclude=() name
   mkdir -p "$work/checkout" "$work/site" "$work/images" "$work/bin"
   tar -C "$ROOT" --exclude=./.git --exclude='./.*_cache' --exclude=./dist --exclude=./build --exclude='*.egg-info' \
     --exclude=./.venv --exclude=./.hypothesis -cf - . | tar -C "$work/checkout" --no-same-owner -xf -
@@ -27,7 +26,6 @@ make_project_disk() {
     >"$work/bin/pytest"
   chmod 755 "$work/bin/pytest"
   chmod -R a+rX "$work"
-  : >"$1"
-  mke2fs -q -F -t ext4 -O ^has_journal -m 0 -L project -d "$work" "$1" 512M
+  mke2fs -q -F -t ext4 -O ^has_journal -m 0 -L project -d "$work" "$1/project.img" 512M >/dev/null
   rm -rf "$work"
 }

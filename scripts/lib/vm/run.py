@@ -13,12 +13,12 @@ import hashlib
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import termios
 import time
 import tty
@@ -53,7 +53,8 @@ class Machine:
         ours, agent = socket.socketpair()
         monitor_ours, monitor = socket.socketpair()
         sizes = {"project": project}
-        argv = ["nice", "-n", "5", "qemu-system-x86_64", *MACHINE]
+        # It dies with us, however we die.
+        argv = ["setpriv", "--pdeathsig", "KILL", "nice", "-n", "5", "qemu-system-x86_64", *MACHINE]
         for number, name in enumerate(DISKS):
             path = sizes.get(name, image / f"{name}.img")
             options = "cache=unsafe,discard=unmap,format=raw,if=none" + ("" if keep else ",snapshot=on")
@@ -136,7 +137,6 @@ class Machine:
         self.monitor("qmp_capabilities")
         temporary = path.with_suffix(".new")
         self.monitor("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
-        self.monitor("stop")
         self.monitor("migrate", uri=f"exec:cat >'{temporary}'")
         while (status := self.monitor("query-migrate").get("status")) != "completed":
             if status in ("failed", "cancelled"):
@@ -327,46 +327,50 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main() -> int:
     """Return the exit status for scripts/vm."""
-    image, project = Path(sys.argv[1]), Path(sys.argv[2])
+    image, work = Path(sys.argv[1]), Path(sys.argv[2])
     options = parse(sys.argv[3:])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
     options.start = time.monotonic()
     kernel = " ".join(filter(None, [KERNEL, CGROUP_V1 if options.cgroup == "v1" else "", options.kernel]))
     env = {"RL_TEST_VM": "1", "RL_TEST_COMMAND": f"{CHECKOUT}/dist/rl", "RL_TEST_IMAGES": "/opt/rl/images"}
     for name in ("CI", "TERM"):
         if name in os.environ:
             env[name] = os.environ[name]
-    with tempfile.TemporaryDirectory(prefix="run-", dir=image.parent) as directory, (image / "lock").open("w") as lock:
-        work = Path(directory)
-        saved = None if options.boot or kernel != KERNEL else saved_machine(image, work, kernel)
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        machine = Machine(image, project, work, kernel=kernel, saved=saved, keep=False)
-        try:
+    machine = None
+    try:
+        with (image / "lock").open("w") as lock:
+            saved = None if options.boot or kernel != KERNEL else saved_machine(image, work, kernel)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            machine = Machine(image, work / "project.img", work, kernel=kernel, saved=saved, keep=False)
             if not saved:
                 print(f"vm: booted in {machine.wait_ready()['uptime']:.0f} s", file=sys.stderr)
-            relay = Relay(machine)
-            if options.shell:
-                return shell(relay, options, env)
-            if options.command:
-                return relay.run(
-                    options.user,
-                    options.command,
-                    env=env,
-                    cwd=CHECKOUT,
-                    timeout=options.timeout,
-                    terminal=False,
-                )
-            relay.run("root", ["install", "-d", "-m", "1777", REPORTS], env={}, cwd="/", timeout=60, terminal=False)
-            status = suite(relay, options, env)
-            if options.reports:
-                relay.fetch(REPORTS, options.reports)
-            return status
-        except VmError as error:
-            print(f"{machine.explain()}\nvm: {error}", file=sys.stderr)
-            return 125
-        finally:
+            return work_in(Relay(machine), options, env)
+    except VmError as error:
+        print(f"{machine.explain() if machine else ''}\nvm: {error}", file=sys.stderr)
+        return 125
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        if machine:
             machine.close()
             if options.console:
                 print(machine.explain(), file=sys.stderr)
+        shutil.rmtree(work)
+
+
+def work_in(relay: Relay, options: argparse.Namespace, env: dict[str, str]) -> int:
+    """Do what was asked for."""
+    if options.shell:
+        return shell(relay, options, env)
+    if options.command:
+        run = {"env": env, "cwd": CHECKOUT, "timeout": options.timeout, "terminal": False}
+        return relay.run(options.user, options.command, **run)
+    relay.run("root", ["install", "-d", "-m", "1777", REPORTS], env={}, cwd="/", timeout=60, terminal=False)
+    status = suite(relay, options, env)
+    if options.reports:
+        relay.fetch(REPORTS, options.reports)
+    return status
 
 
 def shell(relay: Relay, options: argparse.Namespace, env: dict[str, str]) -> int:

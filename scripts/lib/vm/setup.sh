@@ -28,7 +28,7 @@ printf '127.0.0.1 localhost rl-vm\n::1 localhost\n' >/etc/hosts
 # The kernel without what its package depends on: all that initramfs-tools would do is load three modules.
 cd /tmp
 package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
-apt-get download -q "$package"
+apt-get download -qq "$package"
 dpkg-deb --fsys-tarfile ./"$package"_*.deb | tar -C / --keep-directory-symlink -xf - ./boot ./lib/modules
 rm ./"$package"_*.deb
 version=$(ls /lib/modules)
