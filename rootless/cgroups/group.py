@@ -199,11 +199,11 @@ class Cgroup:
 
         One that is not there is no error. Raises ``SystemFailure`` for what will not go.
         """
-        if self._rmdir():  # the usual case: nothing is left
+        if self.prune():  # the usual case: nothing is left
             return
         self.kill()
         self._wait("populated", 0, timeout)
-        if not self._rmdir():
+        if not self.prune():
             raise SystemFailure(
                 f"cannot remove control group {self.path}: processes in it do not end: "
                 f"{' '.join(map(str, self.pids())) or 'none visible'}"
@@ -280,7 +280,8 @@ class Cgroup:
                     raise
         return found[::-1]
 
-    def _rmdir(self) -> bool:
+    def prune(self) -> bool:
+        """Remove the directories if no process is left in them; says whether they are gone."""
         try:
             os.rmdir(self.path)  # cgroupfs removes what the kernel put there
             return True

@@ -87,7 +87,13 @@ class Systemd:
         raise SystemFailure(f"systemd removes {self.placement.unit} as soon as it is made", hint=_JOURNAL)
 
     def _move(self) -> bool:
-        """Move ourselves without help; False if the scope is not there or this session is not ours to leave."""
+        """Move ourselves without help; False if the scope is not there or this session is not ours to leave.
+
+        A scope lives as long as a process is in it: an empty directory is one that systemd has forgotten, or
+        is about to remove.
+        """
+        if not Cgroup(self.base).populated():
+            return False
         try:
             write(f"{self.base}/{MONITORS}/cgroup.procs", "0")
             return True
@@ -101,7 +107,7 @@ class Systemd:
         from rootless.cgroups import systemd
 
         pid = os.getpid()
-        if os.path.isdir(self.base):
+        if Cgroup(self.base).populated():
             try:
                 os.mkdir(f"{self.base}/{MONITORS}")
             except FileExistsError:
@@ -125,14 +131,10 @@ class Systemd:
         return self._move()
 
     def _clear_stale(self) -> None:
-        """Let a directory that systemd has forgotten take processes again: it would put us there in vain."""
+        """Remove a directory that systemd has forgotten: it would put us there in vain, and never remove it."""
         group = Cgroup(self.base)
         if group.exists() and not group.populated():
-            for name in detect.words(f"{self.base}/cgroup.subtree_control"):
-                try:
-                    write(f"{self.base}/cgroup.subtree_control", f"-{name}")
-                except OSError:
-                    pass
+            group.prune()
 
     def create(self, identifier: str) -> Cgroup:
         """Make a container's cgroup."""

@@ -169,7 +169,10 @@ def probe_in_workspace(layout: Layout, userns: UserSpace, kind: str) -> str:
             return str(userns.call(try_mount, directory, kind))
         finally:
             try:
-                userns.call(remove_tree, directory)
+                try:
+                    remove_tree(directory)
+                except OSError:  # files of other ids, or a work directory
+                    userns.call(remove_tree, directory)
             finally:
                 os.close(hold)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 # Top-level names in site-packages. The last two are compiled for one interpreter and one machine;
 # rl does without them elsewhere.
-PURE = ("click", "urllib3", "pyseccomp")
+PURE = ("click", "urllib3", "pyseccomp", "jeepney")
 BINARY = ("zstandard", "isal")
 SKIPPED_PARTS = {"__pycache__", "tests", "emscripten"}
 SKIPPED_STEMS = ("_cffi",)  # zstandard has a second back end for PyPy

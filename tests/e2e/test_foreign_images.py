@@ -53,7 +53,7 @@ def test_an_image_pushed_by_skopeo(rl, registry, busybox_archive, tag, options):
 @pytest.mark.parametrize("way", ["file", "stdin", "gzip"])
 def test_an_archive_written_by_skopeo(bare_rl, registry, tmp_path, kind, way):
     path = tmp_path / "image.tar"
-    reference = "docker.io/library/from-skopeo:1.0" if kind == "docker-archive" else "docker.io/library/from-skopeo:1.0"
+    reference = "docker.io/library/from-skopeo:1.0"
     source = f"docker://{registry.address}/library/busybox:latest"
     registry.skopeo("copy", "--src-tls-verify=false", source, f"{kind}:{path}:{reference}")
     if way == "gzip":

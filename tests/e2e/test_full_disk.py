@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,7 +43,9 @@ def host(bare_rl: Rl, busybox_archive: Path) -> Iterator[Rl]:
         rl.ok("load", "-i", busybox_archive)
         rl.ok("run", "--rm", "busybox", "true")  # fills the caches
         yield rl
-        rl.ok("rm", "-f", *rl.containers()) if rl.containers() else None
+        left = rl.containers()
+        if left:
+            rl.ok("rm", "-f", *left)
         assert rl.containers() == []
 
 
@@ -64,8 +67,6 @@ def test_load_and_import(bare_rl, busybox_archive, rootfs, size):
 
 @pytest.mark.parametrize("size", ["300k", "1m", "1800k"])
 def test_pull(bare_rl, rootfs, size):
-    import gzip
-
     tars = [gzip.decompress(rootfs.read_bytes()), fake.layer("noise", bytes(range(256)) * 2000)]
     with fake.FakeRegistry() as server, disk(bare_rl, size) as rl:
         server.add(fake.make_image(tars))

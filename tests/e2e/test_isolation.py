@@ -297,27 +297,27 @@ def test_devices_are_the_harmless_ones(box):
 def sets(box, *options: str) -> dict[str, int]:
     """Return the capability sets of a payload as masks."""
     text = inside(box, "cat /proc/self/status", *options)
-    return {name: int(status_field(text, f"Cap{name}"), 16) for name in ("Inh", "Prm", "Eff", "Bnd", "Amb")}
+    return {name: int(status_field(text, name), 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")}
 
 
 def test_root_has_exactly_dockers_fourteen_capabilities(box):
     docker = 0xA80425FB
-    assert sets(box) == {"Inh": 0, "Prm": docker, "Eff": docker, "Bnd": docker, "Amb": 0}
+    assert sets(box) == {"CapInh": 0, "CapPrm": docker, "CapEff": docker, "CapBnd": docker, "CapAmb": 0}
     assert {name.removeprefix("CAP_") for name in capabilities.names(docker)} == DEFAULT_CAPABILITIES
 
 
 def test_another_user_has_none_and_may_gain_no_more(box):
-    assert sets(box, "-u", "nobody") == {"Inh": 0, "Prm": 0, "Eff": 0, "Bnd": 0xA80425FB, "Amb": 0}
+    assert sets(box, "-u", "nobody") == {"CapInh": 0, "CapPrm": 0, "CapEff": 0, "CapBnd": 0xA80425FB, "CapAmb": 0}
 
 
 def test_capabilities_can_be_dropped_and_added(box):
     assert set(sets(box, "--cap-drop", "ALL").values()) == {0}
     only = 1 << capabilities.NUMBERS["CAP_NET_ADMIN"]
-    assert sets(box, "--cap-drop", "ALL", "--cap-add", "net_admin")["Eff"] == only
-    assert sets(box, "--cap-add", "SYS_PTRACE")["Eff"] == 0xA80425FB | 1 << 19
+    assert sets(box, "--cap-drop", "ALL", "--cap-add", "net_admin")["CapEff"] == only
+    assert sets(box, "--cap-add", "SYS_PTRACE")["CapEff"] == 0xA80425FB | 1 << 19
     every = (1 << capabilities.last() + 1) - 1
-    assert sets(box, "--privileged")["Eff"] == every
-    assert sets(box, "--cap-add", "ALL")["Bnd"] == every
+    assert sets(box, "--privileged")["CapEff"] == every
+    assert sets(box, "--cap-add", "ALL")["CapBnd"] == every
 
 
 def test_capabilities_have_their_effect(box):

@@ -76,6 +76,7 @@ def test_a_process_that_may_not_gain_privileges(bare):
 @pytest.mark.nosub
 def test_a_user_without_subordinate_ids(bare_rl, busybox_archive):
     name = pwd.getpwuid(os.getuid()).pw_name
+    bare_rl.ok("images")
     says = (name, "/etc/subuid", "usermod --add-subuids", "--add-subgids")
     refused(bare_rl, 1, "load", "-i", busybox_archive, says=says)
     refused(bare_rl, 125, "run", "busybox", says=says)

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import signal
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -211,8 +212,6 @@ def test_an_image_for_another_machine(store, server, tars, name):
 
 
 def test_a_pull_that_is_interrupted_stops_at_once_and_leaves_only_what_can_be_continued(store, server, image, name):
-    import signal
-
     server.fault(image.layer_digests[1], fake.hang(120_000), times=1)
     with nothing_left(store, beside=FETCHED):
         pull = store.spawn("pull", "-q", name)
