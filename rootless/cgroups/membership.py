@@ -27,16 +27,21 @@ if TYPE_CHECKING:
     from rootless.cgroups.weaker import Watchdog
 
 
-def record(placement: Placement, plan: Plan, identifier: str) -> dict[str, Any] | None:
-    """Return what ``Membership`` takes, as JSON values; None if there is nothing to do."""
-    if placement.manager == "none" and not plan.weaker:
+def record(placement: Placement, plan: Plan | None, identifier: str) -> dict[str, Any] | None:
+    """Return what ``Membership`` takes, as JSON values; None if there is nothing to do.
+
+    No ``plan`` is one without limits.
+    """
+    weaker = plan.weaker.plain() if plan and plan.weaker else None
+    if placement.manager == "none" and not weaker:
         return None
-    return {
-        "id": identifier,
-        "placement": placement.plain(),
-        "resources": plan.enforced.plain(),
-        "weaker": plan.weaker.plain() if plan.weaker else None,
-    }
+    values: dict[str, Any] = {}
+    if plan:
+        from rootless.cgroups import resources
+
+        # -1 is what a new cgroup has: nobody needs to be asked for that.
+        values = plan.enforced.plain() if resources.asked(plan.enforced) else {}
+    return {"id": identifier, "placement": placement.plain(), "resources": values, "weaker": weaker}
 
 
 class Membership:

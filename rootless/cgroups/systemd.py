@@ -9,7 +9,7 @@ A process of a login session (ssh, console) is in a cgroup that belongs to root,
 out of; the user manager can, with the system manager's help.
 
 The requests are made by a short-lived child, so that a monitor does not carry the D-Bus library (jeepney, see
-docs/decisions/0006) for the rest of its life. Authentication says nothing of who we are and leaves that to the
+docs/decisions/0009) for the rest of its life. Authentication says nothing of who we are and leaves that to the
 socket: in rl's user namespace we would claim to be root.
 """
 

@@ -6,6 +6,7 @@ the payload never holds a descriptor of ours.
 
 from __future__ import annotations
 
+import _signal
 import os
 import select
 
@@ -221,6 +222,8 @@ def _run_terminal(engine: Engine, text: str, options: ExecOptions, stdin: int, s
     try:
         attach.relay_terminal(running.terminal, stdin=stdin, stdout=stdout, keys=keys, pid=running.pid)
     except attach.Detached:
+        # When we end, the kernel hangs up on our session, in which the child is for a moment longer.
+        _signal.signal(_signal.SIGHUP, _signal.SIG_IGN)
         if os.fork() == 0:
             os.setsid()
             _drain(running.terminal)

@@ -150,7 +150,7 @@ def pull(engine: Engine, text: str, *, platform: str = "", progress: Progress | 
             size=unpacked.size,
         )
         engine.images.add(entry)
-    _warn(unpacked, progress)
+    _warn(engine, unpacked, progress)
     changed = known is None or (known.image_id, known.repo_digest) != (entry.image_id, entry.repo_digest)
     if progress is not None:
         status = "Downloaded newer image for" if changed else "Image is up to date for"
@@ -200,15 +200,21 @@ def ensure_unpacked(engine: Engine, entry: ImageEntry, *, progress: Progress | N
 
     manifest, config = engine.images.manifest(entry), engine.images.config(entry)
     unpacked = unpack_image(engine.layout, engine.blobs, engine.snapshotter, engine.userns, manifest, config, progress)
-    _warn(unpacked, progress)
+    _warn(engine, unpacked, progress)
 
 
-def _warn(unpacked: Unpacked, progress: Progress | None) -> None:
+def _warn(engine: Engine, unpacked: Unpacked, progress: Progress | None) -> None:
     """Say what unpacking could not do as the image wanted it."""
     if progress is not None and unpacked.squashed:
         progress.message(
             f"WARNING: {unpacked.squashed} files belong to ids beyond your subordinate range; 65534 owns them now"
         )
+    if progress is not None and unpacked.extracted and engine.snapshotter.name == "vfs":
+        if not engine.settings["storage-driver"]:
+            progress.message(
+                "WARNING: neither the kernel's overlay nor fuse-overlayfs works here: "
+                "each container gets a full copy of its image (vfs); `rl info` says why"
+            )
 
 
 def _known(engine: Engine, reference: Reference) -> ImageEntry | None:
@@ -390,7 +396,7 @@ def load(engine: Engine, stream: BinaryIO, *, platform: str = "", progress: Prog
                 for descriptor in one.layers:
                     unpacker.add(dict(descriptor))
                 unpacked = unpacker.finish()
-            _warn(unpacked, progress)
+            _warn(engine, unpacked, progress)
             entry = engine.images.describe(one.manifest_digest, size=unpacked.size)
             for reference in one.references:
                 old = engine.images.find(reference)

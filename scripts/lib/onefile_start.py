@@ -5,10 +5,12 @@ maps names to (is a package, code), and was made by the first start.
 """
 
 import marshal
+import posix
 import sys
 from _frozen_importlib import ModuleSpec
 
 _home = __file__.rpartition("/")[0]
+posix.stat(_home + "/rootless/__init__.py")  # OSError: a cleaner of caches took a part of it
 with open(_home + "/bundle", "rb") as _stream:
     _codes = marshal.load(_stream)
 

@@ -85,6 +85,7 @@ def test_an_archive_of_two_images_that_share_layers(bare_rl, registry, tmp_path)
 AS_ROOT = ["unshare", "--user", "--map-auto", "--map-root-user", "--mount", "--cgroup", "sh", "-ec"]
 PODMAN = """
 mount -t cgroup2 none /sys/fs/cgroup
+mount -t tmpfs none /dev/shm  # its locks have one name for all users
 cd "$HOME"
 podman() { command podman --root $HOME/root --runroot $HOME/runroot --tmpdir $HOME/tmp --storage-driver vfs \
   --cgroup-manager cgroupfs --events-backend none "$@"; }

@@ -131,7 +131,7 @@ def test_the_headline_command_with_the_one_file(onefile, rl, free_port, tmp_path
 def test_pip_installs_a_command_that_imports_nothing_needless(tmp_path):
     source = tmp_path / "source"
     # setuptools writes beside the sources, which we may not.
-    for name in ("rootless", "bin"):
+    for name in ("rootless", "scripts"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md"):
         shutil.copyfile(ROOT / name, source / name)

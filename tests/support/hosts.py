@@ -16,23 +16,6 @@ DIRECTORIES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin")
 
 
 @pytest.fixture
-def path_without(tmp_path: Path) -> Callable[..., str]:
-    """A PATH on which some programs are missing: ``env={"PATH": path_without("slirp4netns")}``."""
-
-    def make(*missing: str) -> str:
-        directory = tmp_path / "bin-without"
-        directory.mkdir(exist_ok=True)
-        for source in DIRECTORIES:
-            for name in os.listdir(source) if os.path.isdir(source) else []:
-                link = directory / name
-                if name not in missing and not link.is_symlink():
-                    link.symlink_to(f"{source}/{name}")
-        return str(directory)
-
-    return make
-
-
-@pytest.fixture
 def path_with_copy(tmp_path: Path) -> Callable[..., str]:
     """A PATH on which a setuid program is a plain copy, so that it runs without its privilege."""
 

@@ -243,3 +243,10 @@ def test_a_limited_container_does_not_start_where_no_cgroup_can_be_had(tmp_path)
     member = membership.Membership(membership.record(place, Plan(enforced=Resources(pids_limit=5)), "c1"))
     with pytest.raises(SystemFailure):
         member.enter()
+
+
+def test_asking_for_no_limit_is_not_a_limit():
+    place = placement.Placement(manager="systemd", base="/nowhere")
+    record = membership.record(place, Plan(enforced=Resources(pids_limit=-1, memory_swap=-1)), "c1")
+    assert record["resources"] == {}
+    assert membership.record(place, None, "c1") == record

@@ -100,7 +100,11 @@ def place(tmp_path):
         manager = Manager(str(path), **options)
         managers.append(manager)
         return manager, Placement(
-            manager="systemd", unit="rl-0.scope", slice="app.slice", base="/x", buses=(str(tmp_path / "nobody"), manager.path)
+            manager="systemd",
+            unit="rl-0.scope",
+            slice="app.slice",
+            base="/x",
+            buses=(str(tmp_path / "nobody"), manager.path),
         )
 
     yield make
