@@ -209,12 +209,12 @@ def _warn(engine: Engine, unpacked: Unpacked, progress: Progress | None) -> None
         progress.message(
             f"WARNING: {unpacked.squashed} files belong to ids beyond your subordinate range; 65534 owns them now"
         )
-    if progress is not None and unpacked.extracted and engine.snapshotter.name == "vfs":
-        if not engine.settings["storage-driver"]:
-            progress.message(
-                "WARNING: neither the kernel's overlay nor fuse-overlayfs works here: "
-                "each container gets a full copy of its image (vfs); `rl info` says why"
-            )
+    chosen = engine.settings["storage-driver"]
+    if progress is not None and unpacked.extracted and not chosen and engine.snapshotter.name == "vfs":
+        progress.message(
+            "WARNING: neither the kernel's overlay nor fuse-overlayfs works here: "
+            "each container gets a full copy of its image (vfs); `rl info` says why"
+        )
 
 
 def _known(engine: Engine, reference: Reference) -> ImageEntry | None:

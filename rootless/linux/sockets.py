@@ -51,8 +51,8 @@ def listen(path: str) -> _socket.socket:
 
 def connect(path: str) -> _socket.socket:
     """Connect to the socket at ``path``; raises ``OSError``."""
-    client = _socket.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
     name, fd = _short(path)
+    client = _socket.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
     try:
         client.connect(name)
     except OSError as error:

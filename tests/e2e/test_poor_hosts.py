@@ -141,7 +141,7 @@ def on_overlay(rl: Rl) -> str:
 def test_with_neither_overlay_nor_fuse_vfs_is_used_and_said_so(bare_rl, busybox_archive, reason):
     fuse = "mount --bind /dev/null /dev/fuse" if reason == "covered" else hidden("fuse-overlayfs")
     with Host(bare_rl, on_overlay(bare_rl) + fuse) as host:
-        host.ok("load", "-i", busybox_archive)
+        assert "full copy of its image (vfs)" in host("load", "-i", busybox_archive).stderr
         assert host.ok("info", "--format", "{{.Driver}}") == "vfs"
         said = host("info").stderr
         assert "vfs driver copies whole images" in said
