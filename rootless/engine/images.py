@@ -7,6 +7,7 @@ in which the image is not there yet, and blobs that the next attempt finds.
 
 from __future__ import annotations
 
+from rootless import log
 from rootless.engine import names
 from rootless.errors import Conflict, ImageInUse, InvalidArgument, NoSpace, NoSuchImage, NotFound, RlError
 from rootless.oci import digests, references
@@ -150,7 +151,7 @@ def pull(engine: Engine, text: str, *, platform: str = "", progress: Progress | 
             size=unpacked.size,
         )
         engine.images.add(entry)
-    _warn(engine, unpacked, progress)
+    _warn(engine, unpacked)
     changed = known is None or (known.image_id, known.repo_digest) != (entry.image_id, entry.repo_digest)
     if progress is not None:
         status = "Downloaded newer image for" if changed else "Image is up to date for"
@@ -200,19 +201,16 @@ def ensure_unpacked(engine: Engine, entry: ImageEntry, *, progress: Progress | N
 
     manifest, config = engine.images.manifest(entry), engine.images.config(entry)
     unpacked = unpack_image(engine.layout, engine.blobs, engine.snapshotter, engine.userns, manifest, config, progress)
-    _warn(engine, unpacked, progress)
+    _warn(engine, unpacked)
 
 
-def _warn(engine: Engine, unpacked: Unpacked, progress: Progress | None) -> None:
-    """Say what unpacking could not do as the image wanted it."""
-    if progress is not None and unpacked.squashed:
-        progress.message(
-            f"WARNING: {unpacked.squashed} files belong to ids beyond your subordinate range; 65534 owns them now"
-        )
-    chosen = engine.settings["storage-driver"]
-    if progress is not None and unpacked.extracted and not chosen and engine.snapshotter.name == "vfs":
-        progress.message(
-            "WARNING: neither the kernel's overlay nor fuse-overlayfs works here: "
+def _warn(engine: Engine, unpacked: Unpacked) -> None:
+    """Say what unpacking could not do as the image wanted it, and what it costs here."""
+    if unpacked.squashed:
+        log.warn(f"{unpacked.squashed} files belong to ids beyond your subordinate range; 65534 owns them now")
+    if unpacked.extracted and not engine.settings["storage-driver"] and engine.snapshotter.name == "vfs":
+        log.warn(
+            "neither the kernel's overlay nor fuse-overlayfs works here: "
             "each container gets a full copy of its image (vfs); `rl info` says why"
         )
 
@@ -396,7 +394,7 @@ def load(engine: Engine, stream: BinaryIO, *, platform: str = "", progress: Prog
                 for descriptor in one.layers:
                     unpacker.add(dict(descriptor))
                 unpacked = unpacker.finish()
-            _warn(engine, unpacked, progress)
+            _warn(engine, unpacked)
             entry = engine.images.describe(one.manifest_digest, size=unpacked.size)
             for reference in one.references:
                 old = engine.images.find(reference)
