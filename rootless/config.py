@@ -34,6 +34,9 @@ KEYS: dict[str, tuple[type, Any]] = {
     "default-shm-size": (str, "64m"),
     "init": (bool, False),
     "seccomp-profile": (str, ""),
+    "cgroup-manager": (str, ""),
+    "cgroup-parent": (str, ""),
+    "limits": (str, "strict"),
     "max-concurrent-downloads": (int, 3),
     "max-download-attempts": (int, 5),
     "shutdown-timeout": (int, 10),
@@ -45,6 +48,8 @@ _CLOSED: dict[str, tuple[str, ...]] = {
     "storage-driver": ("", *STORAGE_DRIVERS),
     "log-level": LOG_LEVELS,
     "log-driver": LOG_DRIVERS,
+    "cgroup-manager": ("", "systemd", "cgroupfs", "none"),
+    "limits": ("strict", "best-effort"),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from rootless.cgroups.resources import Resources
 from rootless.cli.parser import UsageError
 from rootless.engine.options import ContainerOptions, ExecOptions
 
@@ -19,29 +20,29 @@ CREATE: tuple[Row, ...] = (
     ("add-host", "", "list", "Add a custom host-to-IP mapping (host:ip)"),
     ("annotation", "", "!map", ""),
     ("attach", "a", "!list", ""),
-    ("blkio-weight", "", "!uint16", ""),
+    ("blkio-weight", "", "int", "Block IO (relative weight), between 10 and 1000"),
     ("blkio-weight-device", "", "!list", ""),
     ("cap-add", "", "list", "Add Linux capabilities"),
     ("cap-drop", "", "list", "Drop Linux capabilities"),
-    ("cgroup-parent", "", "!string", ""),
+    ("cgroup-parent", "", "string", "Parent cgroup of the container's: a path, or a slice with systemd"),
     ("cgroupns", "", "!string", ""),
     ("cidfile", "", "string", "Write the container ID to the file"),
     ("cpu-count", "", "!int", ""),
     ("cpu-percent", "", "!int", ""),
-    ("cpu-period", "", "!int", ""),
-    ("cpu-quota", "", "!int", ""),
+    ("cpu-period", "", "int", "Limit CPU CFS (Completely Fair Scheduler) period"),
+    ("cpu-quota", "", "int", "Limit CPU CFS (Completely Fair Scheduler) quota"),
     ("cpu-rt-period", "", "!int", ""),
     ("cpu-rt-runtime", "", "!int", ""),
-    ("cpu-shares", "c", "!int", ""),
-    ("cpus", "", "!decimal", ""),
-    ("cpuset-cpus", "", "!string", ""),
-    ("cpuset-mems", "", "!string", ""),
+    ("cpu-shares", "c", "int", "CPU shares (relative weight)"),
+    ("cpus", "", "decimal", "Number of CPUs"),
+    ("cpuset-cpus", "", "string", "CPUs in which to allow execution (0-3, 0,1)"),
+    ("cpuset-mems", "", "string", "MEMs in which to allow execution (0-3, 0,1)"),
     ("device", "", "!list", ""),
     ("device-cgroup-rule", "", "!list", ""),
-    ("device-read-bps", "", "!list", ""),
-    ("device-read-iops", "", "!list", ""),
-    ("device-write-bps", "", "!list", ""),
-    ("device-write-iops", "", "!list", ""),
+    ("device-read-bps", "", "list", "Limit read rate (bytes per second) from a device, or the disk of a path"),
+    ("device-read-iops", "", "list", "Limit read rate (IO per second) from a device, or the disk of a path"),
+    ("device-write-bps", "", "list", "Limit write rate (bytes per second) to a device, or the disk of a path"),
+    ("device-write-iops", "", "list", "Limit write rate (IO per second) to a device, or the disk of a path"),
     ("disable-content-trust", "", "!bool", ""),
     ("dns", "", "list", "Set custom DNS servers"),
     ("dns-opt", "", "=dns-option", ""),
@@ -73,13 +74,14 @@ CREATE: tuple[Row, ...] = (
     ("label", "l", "list", "Set meta data on a container"),
     ("label-file", "", "list", "Read in a line delimited file of labels"),
     ("link", "", "!list", ""),
+    ("limits", "", "string", 'What to do where a limit cannot be enforced ("strict", "best-effort")'),
     ("link-local-ip", "", "!list", ""),
     ("log-driver", "", "!string", ""),
     ("log-opt", "", "!list", ""),
     ("mac-address", "", "!string", ""),
-    ("memory", "m", "!bytes", ""),
-    ("memory-reservation", "", "!bytes", ""),
-    ("memory-swap", "", "!bytes", ""),
+    ("memory", "m", "bytes", "Memory limit"),
+    ("memory-reservation", "", "bytes", "Memory soft limit"),
+    ("memory-swap", "", "bytes", "Swap limit equal to memory plus swap: -1 to enable unlimited swap"),
     ("memory-swappiness", "", "!int", ""),
     ("mount", "", "!mount", ""),
     ("name", "", "string", "Assign a name to the container"),
@@ -88,10 +90,10 @@ CREATE: tuple[Row, ...] = (
     ("network", "", "network", 'Connect a container to a network ("default", "none", "host")'),
     ("network-alias", "", "!list", ""),
     ("no-healthcheck", "", "!bool", ""),
-    ("oom-kill-disable", "", "!bool", ""),
+    ("oom-kill-disable", "", "bool", "Disable OOM Killer (refused: cgroup version 2 always kills)"),
     ("oom-score-adj", "", "!int", ""),
     ("pid", "", "!string", ""),
-    ("pids-limit", "", "!int", ""),
+    ("pids-limit", "", "int", "Tune container pids limit (set -1 for unlimited)"),
     ("platform", "", "string", "Set platform of the image (os/arch[/variant])"),
     ("privileged", "", "bool", "Give extended privileges to this container"),
     ("publish", "p", "list", "Publish a container's port(s) to the host"),
@@ -203,6 +205,8 @@ _PLAIN = (
     ("platform", "platform"),
     ("stop-signal", "stop_signal"),
     ("stop-timeout", "stop_timeout"),
+    ("cgroup-parent", "cgroup_parent"),
+    ("limits", "limits"),
 )
 _REPEATED = (
     ("dns-option", "dns_options"),
@@ -239,8 +243,52 @@ def _parsed(values: Values, fields: dict[str, Any], settings: Settings) -> None:
         fields["hostname"] = parse.parse_hostname(values["hostname"])
     if "stop-signal" in values:
         parse.parse_signal(values["stop-signal"])
+    limits = resources(values)
+    if limits:
+        fields["resources"] = Resources(**limits)
     fields["restart"] = parse.parse_restart(values.get("restart", "no"))
     fields["shm_size"] = parse.parse_size(values.get("shm-size") or settings["default-shm-size"])
+
+
+# Option: field of cgroups.resources.Resources, and how its text is read.
+_SIZES = (("memory", "memory"), ("memory-reservation", "memory_reservation"), ("memory-swap", "memory_swap"))
+_NUMBERS = (
+    ("blkio-weight", "blkio_weight"),
+    ("cpu-period", "cpu_period"),
+    ("cpu-quota", "cpu_quota"),
+    ("cpu-shares", "cpu_shares"),
+    ("cpuset-cpus", "cpuset_cpus"),
+    ("cpuset-mems", "cpuset_mems"),
+    ("oom-kill-disable", "oom_kill_disable"),
+    ("pids-limit", "pids_limit"),
+)
+_RATES = (
+    ("device-read-bps", "read_bps"),
+    ("device-write-bps", "write_bps"),
+    ("device-read-iops", "read_iops"),
+    ("device-write-iops", "write_iops"),
+)
+
+
+def resources(values: Values) -> dict[str, Any]:
+    """Return the limits that were given, as fields of ``Resources``; also for update.
+
+    Raises ``InvalidArgument``.
+    """
+    from rootless.cgroups import resources as parse
+    from rootless.engine.values import parse_size
+
+    fields = {field: values[name] for name, field in _NUMBERS if name in values}
+    for name, field in _SIZES:
+        if name in values:
+            fields[field] = -1 if values[name] == "-1" else parse_size(values[name])
+    if "cpus" in values:
+        fields["nano_cpus"] = parse.parse_cpus(values["cpus"])
+    for name, field in _RATES:
+        if name in values:
+            size = name.endswith("bps")
+            fields[field] = tuple(parse.parse_device_rate(text, size=size) for text in values[name])
+    return fields
 
 
 def environment(values: Values) -> tuple[str, ...]:

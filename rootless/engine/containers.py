@@ -13,6 +13,7 @@ import time
 
 from rootless import jsonlite, log
 from rootless.engine import names, specgen
+from rootless.engine.options import to_record
 from rootless.errors import Conflict, NameInUse, NoSuchContainer, NoSuchImage, NotModified, RlError, from_oserror
 from rootless.linux import process
 from rootless.monitor.logs import timestamp
@@ -143,6 +144,7 @@ def create(engine: Engine, options: ContainerOptions, progress: Progress | None 
         directory = engine.layout.container(identifier)
         volumes = _make_volumes(engine, options, config)
         try:
+            _check_limits(engine, identifier, options)
             context = specgen.SpecContext(
                 container_id=identifier,
                 directory=directory,
@@ -166,11 +168,11 @@ def create(engine: Engine, options: ContainerOptions, progress: Progress | None 
                 "reference": entry.reference,
                 "chain_ids": _chain_ids(config),
                 "driver": engine.snapshotter.name,
-                "options": _plain(options),
+                "options": to_record(options),
                 "command": spec["process"]["args"],
                 "labels": specgen.labels(options, config),
                 "stop_signal": specgen.stop_signal(options, config),
-                "ports": [_plain(port) for port in specgen.published_ports(options, config)],
+                "ports": [to_record(port) for port in specgen.published_ports(options, config)],
                 "exposed": list(specgen.exposed_ports(options, config)),
                 "volumes": list(volumes.values()),
                 "mounts": specgen.mount_points(
@@ -188,6 +190,22 @@ def create(engine: Engine, options: ContainerOptions, progress: Progress | None 
             _drop_volumes(engine, volumes.values())
             raise
     return Container(identifier, directory, record, _read_state(directory))
+
+
+def _check_limits(engine: Engine, identifier: str, options: ContainerOptions) -> None:
+    """Refuse limits that make no sense, or that nobody here can keep; say which are kept in part."""
+    from rootless.cgroups import resources
+
+    resources.validate(options.resources)
+    if resources.asked(options.resources):
+        from rootless.engine import limiting
+
+        decision = limiting.decide(engine, identifier, to_record(options))
+        for warning in decision.warnings:
+            log.warn(warning)
+        for flag, text in decision.limits:
+            if text != "enforced":
+                log.warn(f"{flag} is kept in a weaker form: {text.removeprefix('weaker: ')}")
 
 
 def _warn_of_limits(spec: dict[str, Any]) -> None:
@@ -218,15 +236,6 @@ def _chain_ids(config: dict[str, Any]) -> list[str]:
     from rootless.oci import digests, image
 
     return digests.chain_ids(image.diff_ids(config))  # type: ignore[arg-type,unused-ignore]
-
-
-def _plain(record: Any) -> Any:
-    """Turn a record and the records inside it into JSON values."""
-    if hasattr(record, "as_dict"):
-        return {name: _plain(value) for name, value in record.as_dict().items()}
-    if isinstance(record, (tuple, list)):
-        return [_plain(item) for item in record]
-    return record
 
 
 def _find_image(engine: Engine, options: ContainerOptions) -> Any:
@@ -505,6 +514,14 @@ def remove(engine: Engine, text: str, *, force: bool = False, volumes: bool = Fa
             raise
 
 
+def _forget_cgroup(container: Container) -> None:
+    """Kill and remove what a killed monitor left of a container's cgroup."""
+    if container.state.get("cgroup") and container.state.get("lost"):
+        from rootless.cgroups import manager
+
+        manager.forget(container.state["cgroup"])
+
+
 def withdraw(engine: Engine, container: Container) -> bool:
     """Remove a container of ``run`` that could not be started; says whether it is gone. One that ran stays."""
     try:
@@ -540,6 +557,7 @@ def discard(engine: Engine, container: Container, *, volumes: bool) -> None:
             from rootless.engine import volumes as volume_store
 
             volume_store.discard(engine, anonymous)
+    _forget_cgroup(container)
     # Sockets that a killed monitor left behind.
     remove_tree(engine.runtime_directory(container.id))
     gc.tidy(engine.layout, engine.userns)

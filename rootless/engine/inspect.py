@@ -7,6 +7,7 @@ bundle says takes its place.
 
 from __future__ import annotations
 
+from rootless.cgroups.resources import Resources
 from rootless.engine import specgen, times
 from rootless.engine.options import (
     Bind,
@@ -15,6 +16,7 @@ from rootless.engine.options import (
     RestartPolicy,
     Tmpfs,
     Ulimit,
+    to_record,
 )
 from rootless.engine.values import Security, security
 
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
 
 def options_to_record(options: ContainerOptions) -> dict[str, Any]:
     """Return options as plain JSON values."""
-    return {name: _plain(value) for name, value in options.as_dict().items()}
+    return {name: to_record(value) for name, value in options.as_dict().items()}
 
 
 def options_from_record(record: Mapping[str, Any]) -> ContainerOptions:
@@ -56,19 +58,13 @@ def options_from_record(record: Mapping[str, Any]) -> ContainerOptions:
             fields[name] = tuple(_revive(kind, item) for item in fields[name])
     if "restart" in fields:
         fields["restart"] = _revive(RestartPolicy, fields["restart"])
+    if "resources" in fields:
+        fields["resources"] = Resources.from_plain(to_record(fields["resources"]))
     return ContainerOptions(**{name: _tuple(value) for name, value in fields.items()})
 
 
 def _fields(kind: Any) -> tuple[str, ...]:
     return tuple(kind._fields)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "as_dict"):
-        return {name: _plain(item) for name, item in value.as_dict().items()}
-    return value
 
 
 def _revive(kind: Any, item: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from rootless import errors, jsonlite, log
-from rootless.engine import containers, specgen
+from rootless.engine import containers, limiting, specgen
 from rootless.errors import NotModified, from_oserror
 from rootless.linux import process
 from rootless.monitor import launch, protocol
@@ -139,6 +139,8 @@ def _launch_record(engine: Engine, container: Container, attached: bool) -> dict
             spec["process"]["capabilities"]["bounding"],
             engine.layout.cache,
         )
+    decision = limiting.decide(engine, container.id, options)
+    limiting.apply_rlimits(decision, spec["process"])
     return {
         "id": container.id,
         "directory": container.directory,
@@ -153,8 +155,10 @@ def _launch_record(engine: Engine, container: Container, attached: bool) -> dict
         "network": network,
         "log": _log(record),
         "remove": _removal(engine, container),
+        "cgroup": decision.record,
         "state": {
             "version": 1,
+            "limits": [list(limit) for limit in decision.limits],
             "boot_id": process.boot_id(),
             "exit_code": 0,
             "error": "",

@@ -7,7 +7,12 @@ runtime specification.
 
 from __future__ import annotations
 
+from rootless.cgroups.resources import Resources
 from rootless.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Bind(Record):
@@ -88,6 +93,9 @@ class ContainerOptions(Record):
     stop_signal: str = ""
     stop_timeout: int | None = None  # seconds
     restart: RestartPolicy = RestartPolicy()
+    resources: Resources = Resources()
+    cgroup_parent: str = ""
+    limits: str = ""  # strict, best-effort; "": as configured
     storage_driver: str = ""
 
 
@@ -102,3 +110,12 @@ class ExecOptions(Record):
     workdir: str = ""
     privileged: bool = False
     detach: bool = False
+
+
+def to_record(value: Any) -> Any:
+    """Turn records, and the records inside them, into JSON values."""
+    if hasattr(value, "as_dict"):
+        return {name: to_record(item) for name, item in value.as_dict().items()}
+    if isinstance(value, (tuple, list)):
+        return [to_record(item) for item in value]
+    return value

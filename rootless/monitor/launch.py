@@ -15,6 +15,7 @@ The launch record is a dict of JSON values::
     terminal, interactive           what the payload gets as standard streams
     attached                        whether the first client brings the input, which then ends with it
     network                         None, or {"ports": [arguments of slirp.add_hostfwd]}
+    cgroup                          None, or what cgroups.membership.record returned
     log                             None, or {"path", "max_size", "max_file"}
     remove                          None, or {"trash", "name", "volumes"}: remove at the end
     state                           the fields of state.json so far

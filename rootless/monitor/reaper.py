@@ -21,6 +21,7 @@ import select
 import time
 
 from rootless import errors, jsonlite
+from rootless.cgroups import membership
 from rootless.linux import commands, idmap, process, sockets, syscalls, trees
 from rootless.monitor import logs, protocol
 from rootless.network import slirp
@@ -69,6 +70,7 @@ class Monitor:
         self.input_closing = False
         self.input_full = False
         self.status = -1
+        self.member = membership.Membership(launch.get("cgroup"))
         self.state: dict[str, Any] = dict(launch["state"])
         self.server: _socket.socket | None = None
         if first is not None:
@@ -98,6 +100,8 @@ class Monitor:
     def _start(self) -> None:
         launch = self.launch
         id_map = self.namespace.map
+        # Outside of the user namespace: systemd knows the user by name, and cgroups by their owner.
+        self.member.enter()
         self.namespace.enter()
         os.makedirs(launch["runtime_dir"], mode=0o700, exist_ok=True)
         rootfs = self._mount_rootfs(launch["rootfs"])
@@ -108,7 +112,12 @@ class Monitor:
         stdio, ours = self._streams()
         try:
             self.child = child = parent.start(
-                launch["spec"], rootfs, f"{self.directory}/rootfs", program=program, stdio=stdio
+                launch["spec"],
+                rootfs,
+                f"{self.directory}/rootfs",
+                program=program,
+                stdio=stdio,
+                cgroup_fd=self.member.fd,
             )
         finally:
             for fd in stdio or ():
@@ -124,8 +133,11 @@ class Monitor:
             self.slirp.wait_ready()
             for port in launch["network"]["ports"]:
                 slirp.add_hostfwd(self.slirp.api_socket, **port)
+        for warning in self.member.limit(child.pid):
+            self.state.setdefault("warnings", []).append(warning)
         # Written before the payload can do anything, so that nobody ever finds it unrecorded.
         self.state.update(
+            cgroup=self.member.path,
             status="running",
             pid=child.pid,
             pid_start=process.start_time(child.pid),
@@ -191,6 +203,8 @@ class Monitor:
         self._update_outputs()
         self._register(self.pidfd, select.POLLIN, self._on_exit)
         self._register(self.server.fileno(), select.POLLIN, self._on_connect)
+        if self.member.oom:
+            self._register(self.member.oom.fd, select.POLLPRI, self._on_oom)
 
     # --- the loop ------------------------------------------------------------------------
 
@@ -203,11 +217,27 @@ class Monitor:
             self.poller.unregister(fd)
 
     def _loop(self) -> None:
+        interval = self.member.interval
+        timeout = None if interval is None else interval * 1000
         while self.status < 0:
-            for fd, events in self.poller.poll():
+            for fd, events in self.poller.poll(timeout):
                 handler = self.handlers.get(fd)
                 if handler is not None:
                     handler(events)
+            if timeout is not None and self.status < 0:
+                self._watch_limits()
+
+    def _watch_limits(self) -> None:
+        """Look whether the container keeps the limits that no controller keeps for it."""
+        reason = self.member.check()
+        if reason and self.child:
+            self.state["error"] = reason
+            self.state["oom_killed"] = "memory" in reason
+            os.kill(self.child.pid, 9)
+
+    def _on_oom(self, _events: int) -> None:
+        if self.member.oom and self.member.oom.kills():
+            self.state["oom_killed"] = True
 
     def _update_outputs(self) -> None:
         """Read the payload's output only while no client lags too far behind; input when some waits."""
@@ -433,7 +463,15 @@ class Monitor:
         self._broadcast(protocol.control(exited=self.status))
 
     def _cleanup(self) -> None:
-        """Let go of helpers, mounts and sockets; safe to repeat."""
+        """Let go of helpers, mounts, sockets and the cgroup; safe to repeat."""
+        try:
+            if self.member.oom:
+                self._unregister(self.member.oom.fd)
+            if self.member.oom_kills():
+                self.state["oom_killed"] = True
+            self.member.close()
+        except (errors.RlError, OSError):
+            pass  # whoever removes the container tries again
         if self.slirp:
             self.slirp.close()
             self.slirp = None

@@ -53,6 +53,9 @@ def main(
         # The user's own keys stay outside.
         syscalls.join_session_keyring()
         _become_root()
+        if any(ns["type"] == "cgroup" and not ns.get("path") for ns in spec["linux"]["namespaces"]):
+            step = "cgroup namespace"
+            syscalls.unshare(syscalls.CLONE_NEWCGROUP)
         step = "loopback interface"
         if any(ns.get("type") == "network" and not ns.get("path") for ns in spec["linux"]["namespaces"]):
             raise_loopback()

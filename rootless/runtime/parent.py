@@ -90,8 +90,11 @@ def start(
     *,
     program: bytes | None = None,
     stdio: tuple[int, int, int] | None,
+    cgroup_fd: int = -1,
 ) -> Child:
     """Clone the first process of a container; it waits for ``Child.mapped``.
+
+    With ``cgroup_fd``, a directory of cgroup2, it begins its life in there.
 
     Raises ``SystemFailure`` when namespaces are refused.
     """
@@ -100,10 +103,11 @@ def start(
     flags = syscalls.CLONE_NEWUSER
     for namespace in spec["linux"]["namespaces"]:
         if namespace["type"] != "user" and not namespace.get("path"):
-            flags |= NAMESPACES[namespace["type"]]
+            # Not the cgroup namespace: its root is the cgroup of whoever makes it, which must be init.
+            flags |= NAMESPACES[namespace["type"]] if namespace["type"] != "cgroup" else 0
     ours, theirs = sockets.pair(sockets.SOCK_SEQPACKET)
     try:
-        pid = syscalls.clone(flags)
+        pid = syscalls.clone(flags, cgroup_fd=cgroup_fd)
     except OSError as error:
         raise idmap.explain_unshare(error) from error
     if pid == 0:

@@ -19,7 +19,7 @@ BELOW_ENGINE = {"monitor", "runtime", "storage", "registry", "network", "cgroups
 # docs/architecture.md draws this.
 ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli", "monitor", "config"},
-    "cli": {"engine", "build", "config", "linux", "oci"},
+    "cli": {"engine", "build", "cgroups", "config", "linux", "oci"},
     "api": {"engine", "build", "config"},
     "build": {"engine", "storage", "oci"},
     "engine": {"config", *BELOW_ENGINE},
