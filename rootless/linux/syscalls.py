@@ -321,6 +321,15 @@ def load_seccomp(program: bytes) -> None:
         _fail("seccomp")
 
 
+def trim_memory() -> None:
+    """Give memory that the process has freed back to the kernel, where libc can: malloc_trim(3)."""
+    try:
+        trim = _function("malloc_trim", _IntFunction)
+    except OSError:  # a libc without
+        return
+    trim(_int(0))
+
+
 def join_session_keyring() -> None:
     """Give the process an empty session keyring of its own: keyctl(2)."""
     _syscall(_int(_number("keyctl")), _int(KEYCTL_JOIN_SESSION_KEYRING), None)

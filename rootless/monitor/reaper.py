@@ -147,7 +147,10 @@ class Monitor:
         )
         self._write_state()
         child.go()
-        launch["spec"] = None
+        # What follows may last for months: keep nothing that only the start needed.
+        launch["spec"] = launch["program"] = None
+        del program
+        syscalls.trim_memory()
         self._watch(ours)
         self._broadcast(protocol.control(started=child.pid))
 

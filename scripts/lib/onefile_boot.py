@@ -109,7 +109,8 @@ def compile_missing(top, home):
                 target = importlib.util.cache_from_source(path, optimization="")
                 if not current(target):
                     shown = home + path[len(top) :]
-                    py_compile.compile(path, target, shown, doraise=True, invalidation_mode=mode)
+                    level = 2 if path.startswith(top + "/rootless/") else 0
+                    py_compile.compile(path, target, shown, doraise=True, optimize=level, invalidation_mode=mode)
 
 
 def write_bundle(top):
@@ -117,18 +118,21 @@ def write_bundle(top):
     import importlib.util
     import marshal
 
-    codes = {}
-    for directory, _, names in os.walk(top + "/rootless"):
-        for name in names:
+    index, codes, offset = {}, [], 0
+    for directory, _, names in sorted(os.walk(top + "/rootless")):
+        for name in sorted(names):
             if name.endswith(".py"):
                 path = os.path.join(directory, name)
                 with open(importlib.util.cache_from_source(path, optimization=""), "rb") as stream:
                     code = stream.read()[16:]  # behind magic number, flags and hash
                 package = name == "__init__.py"
                 module = (directory if package else path[:-3])[len(top) + 1 :]
-                codes[module.replace("/", ".")] = (package, code)
+                index[module.replace("/", ".")] = (package, offset, len(code))
+                codes.append(code)
+                offset += len(code)
+    head = marshal.dumps(index)
     with open(top + "/bundle", "wb") as stream:
-        marshal.dump(codes, stream)
+        stream.write(len(head).to_bytes(8, "little") + head + b"".join(codes))
 
 
 def current(path):

@@ -47,10 +47,18 @@ def add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def bytecode(path: Path, name: str, scratch: str) -> bytes:
-    """Compile for this interpreter; unchecked, so that a start does not stat the sources' dates."""
+    """Compile for this interpreter; unchecked, so that a start does not stat the sources' dates.
+
+    Ours without docstrings: each monitor would carry them for the life of its container.
+    """
     target = os.path.join(scratch, "module.pyc")
     py_compile.compile(
-        str(path), target, name, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+        str(path),
+        target,
+        name,
+        doraise=True,
+        optimize=2 if name.startswith("rootless/") else 0,
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )
     return Path(target).read_bytes()
 

@@ -304,7 +304,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="scripts/vm",
-        description="Run a command in a virtual machine with delegated cgroups, or without one the suite's part for it.",
+        description="Run a command in a virtual machine with delegated cgroups, or the suite's part for it.",
         epilog="Users: root; rl-user (everything delegated), rl-part (cpu, memory, pids), rl-nosub (no subordinate ids), "
         "rl-plain (no session, nothing delegated). The project is in /opt/rl/checkout, images in /opt/rl/images.",
     )
