@@ -7,6 +7,7 @@
                                  clone into fd      init's cgroup namespace then begins at the container's cgroup
                                  limit(init)       before "go"
                                  oom, check()      while it runs
+                                 freeze(), thaw(), update(record)
                                  close()           after the end
 """
 
@@ -44,6 +45,9 @@ def record(placement: Placement, plan: Plan | None, identifier: str) -> dict[str
     return {"id": identifier, "placement": placement.plain(), "resources": values, "weaker": weaker}
 
 
+FREEZER, SIGNALS = "cgroup freezer", "SIGSTOP to each process"
+
+
 class Membership:
     """One container's; ``fd`` is its cgroup's directory, or -1 if it has none."""
 
@@ -51,6 +55,7 @@ class Membership:
         self._launch = launch or {}
         self._manager: CgroupManager | None = None
         self._watchdog: Watchdog | None = None
+        self._stopped: frozenset[int] | None = None
         self.group: Cgroup | None = None
         self.oom: OomWatch | None = None
         self.fd = -1
@@ -106,6 +111,52 @@ class Membership:
             if wanted_weaker.watched:
                 self._watchdog = weaker.Watchdog(wanted_weaker, init_pid)
         return warnings
+
+    def update(self, launch: dict[str, Any] | None, init_pid: int) -> list[str]:
+        """Replace the limits of a running container by those in a new record; returns warnings.
+
+        Raises ``RlError`` for one that the kernel refuses; then all are as they were.
+        """
+        from rootless.cgroups import resources, weaker
+        from rootless.cgroups.limits import Weaker
+
+        launch, before = launch or {}, self._launch
+        if self.group:
+            old = resources.Resources.from_plain(before.get("resources") or {})
+            new = resources.Resources.from_plain(launch.get("resources") or {})
+            try:
+                self.group.apply(resources.writes(new, has=self.group.has, reset=old))
+            except RlError:
+                try:
+                    self.group.apply(resources.writes(old, has=self.group.has, reset=new))
+                except (RlError, OSError):
+                    pass  # the refusal is the better thing to report
+                raise
+        after = Weaker.from_plain(launch.get("weaker") or {})
+        warnings = weaker.change(Weaker.from_plain(before.get("weaker") or {}), after, init_pid)
+        self._watchdog = weaker.Watchdog(after, init_pid) if after.watched else None
+        self._launch = {**before, "resources": launch.get("resources") or {}, "weaker": launch.get("weaker")}
+        return warnings
+
+    def freeze(self, init_pid: int) -> str:
+        """Make all processes stand still; returns by what. Raises ``RlError``."""
+        if self.group and self.group.has("cgroup.freeze"):
+            self.group.freeze()
+            return FREEZER
+        from rootless.cgroups import weaker
+
+        self._stopped = weaker.stop(init_pid)
+        return SIGNALS
+
+    def thaw(self, init_pid: int) -> None:
+        """Let them go on. Raises ``RlError``."""
+        if self._stopped is not None:
+            from rootless.cgroups import weaker
+
+            weaker.resume(init_pid, self._stopped)
+            self._stopped = None
+        elif self.group:
+            self.group.thaw()
 
     @property
     def interval(self) -> float | None:

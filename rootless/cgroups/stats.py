@@ -76,9 +76,39 @@ class Stats(Record):
         return sum(device.write_bytes for device in self.io or ())
 
 
-def cpu_percent(before: Stats, after: Stats, elapsed: float) -> float:
-    """Return processor use between two moments ``elapsed`` seconds apart; 100 is one whole processor."""
-    return (after.cpu_usage - before.cpu_usage) / (elapsed * 10_000) if elapsed > 0 else 0.0
+class Usage(Record):
+    """What processes without a cgroup use, summed up by ``weaker.usage``."""
+
+    cpu: int = 0  # microseconds
+    memory: int = 0
+    pids: int = 0
+    read_bytes: int = 0
+    write_bytes: int = 0
+
+
+def cpu_percent(before: int, after: int, elapsed: float) -> float:
+    """Return processor use between two moments ``elapsed`` seconds apart, of which microseconds are known.
+
+    100 is one whole processor.
+    """
+    return max(0, after - before) / (elapsed * 10_000) if elapsed > 0 else 0.0
+
+
+def network(pid: int, *, proc: str = "/proc") -> tuple[int, int] | None:
+    """Return the bytes (received, sent) on all interfaces but the loopback that a process sees; None if it has gone."""
+    try:
+        with open(f"{proc}/{pid}/net/dev", "rb") as stream:
+            lines = stream.read().decode("ascii", "replace").splitlines()[2:]
+    except OSError:
+        return None
+    received = sent = 0
+    for line in lines:
+        name, _, counters = line.partition(":")
+        columns = counters.split()
+        if name.strip() != "lo" and len(columns) >= 9:
+            received += int(columns[0])
+            sent += int(columns[8])
+    return received, sent
 
 
 def read(path: str) -> Stats:

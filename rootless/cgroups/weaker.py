@@ -6,14 +6,19 @@ None of it is a wall: ``limits`` says so wherever it is used.
 from __future__ import annotations
 
 import os
+import time
+
+from rootless.errors import SystemFailure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Container, Iterable
 
     from rootless.cgroups.limits import Weaker
+    from rootless.cgroups.stats import Usage
 
 INTERVAL = 0.5  # seconds between two looks of the watchdog
+_SIGCONT, _SIGSTOP = 18, 19
 
 
 def rlimits(weaker: Weaker, existing: list[dict[str, int | str]]) -> list[dict[str, int | str]]:
@@ -59,6 +64,114 @@ def apply(weaker: Weaker, pid: int) -> list[str]:
     return warnings
 
 
+def change(before: Weaker, after: Weaker, init_pid: int) -> list[str]:
+    """Bring all processes of a running container from one form to another; returns what only a new start brings."""
+    warnings = []
+    if after.processors != before.processors:
+        processors = after.processors or tuple(os.sched_getaffinity(0))
+        if not _for_each_thread(init_pid, lambda thread: os.sched_setaffinity(thread, processors)):
+            warnings.append("cannot bind all processes of the container to other processors")
+    if after.nice != before.nice and not _for_each_thread(
+        init_pid, lambda thread: os.setpriority(os.PRIO_PROCESS, thread, after.nice)
+    ):
+        warnings.append("nobody but root can raise a priority: it holds from the next start of the container")
+    if after.rlimits != before.rlimits:
+        warnings += _change_rlimits(dict(before.rlimits), dict(after.rlimits), init_pid)
+    return warnings
+
+
+def _change_rlimits(old: dict[str, int], new: dict[str, int], init_pid: int) -> list[str]:
+    import resource
+
+    warnings = []
+    for name, value in {**dict.fromkeys(old, resource.RLIM_INFINITY), **new}.items():
+        if old.get(name) == value:
+            continue
+        number, kept = getattr(resource, name), False
+        for pid in members(init_pid):
+            try:
+                soft, hard = resource.prlimit(pid, number)
+                if hard == resource.RLIM_INFINITY or 0 <= value < hard:
+                    resource.prlimit(pid, number, (min(soft, value) if soft >= 0 else value, value))
+                elif value != hard:
+                    kept = True
+            except ProcessLookupError:
+                continue
+            except (OSError, ValueError):
+                kept = True
+        if kept:
+            warnings.append(f"the processes that run keep their {name}: a higher one holds from the next start")
+    return warnings
+
+
+def _for_each_thread(init_pid: int, function: Callable[[int], object]) -> bool:
+    """Call ``function`` for each thread of a container, twice, as they make others meanwhile; False if one refused."""
+    fine = True
+    for _ in range(2):
+        for pid in members(init_pid):
+            try:
+                threads = os.listdir(f"/proc/{pid}/task")
+            except OSError:
+                continue
+            for thread in threads:
+                try:
+                    function(int(thread))
+                except ProcessLookupError:
+                    continue
+                except OSError:
+                    fine = False
+    return fine
+
+
+def stop(init_pid: int, *, timeout: float = 5, proc: str = "/proc") -> frozenset[int]:
+    """Stop every process of a container with SIGSTOP, and wait until they stand still.
+
+    Returns those that did so before, for ``resume``. Raises ``SystemFailure`` (and resumes) if one does not stop.
+    """
+    already: frozenset[int] | None = None
+    sent: set[int] = set()
+    deadline = time.monotonic() + timeout
+    while True:
+        found = _states(init_pid, proc)
+        if already is None:
+            already = frozenset(pid for _, pid, state in found if state in "Tt")
+        # One that waits for a disk, or for its vfork's child, runs nothing of its own and stops on its return.
+        moving = [pid for _, pid, state in found if state not in "TtZX" and not (state == "D" and pid in sent)]
+        if not moving:
+            return already
+        if time.monotonic() > deadline:
+            resume(init_pid, already, proc=proc)
+            raise SystemFailure(f"cannot pause the container: its processes did not stop within {timeout:g} seconds")
+        for pid in moving:  # parents first, so that none sees a child stop
+            _send(pid, _SIGSTOP)
+            sent.add(pid)
+        time.sleep(0.001)  # nobody tells us
+
+
+def resume(init_pid: int, already: Container[int] = (), *, proc: str = "/proc") -> None:
+    """Let the processes of a container go on, but those that had stopped by themselves."""
+    for _, pid, _ in reversed(_states(init_pid, proc)):
+        if pid not in already:
+            _send(pid, _SIGCONT)
+
+
+def _send(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def _states(init_pid: int, proc: str) -> list[tuple[int, int, str]]:
+    """Return (start, pid, state) of a container's processes, parents before their children."""
+    found = []
+    for pid in members(init_pid, proc=proc):
+        fields = _stat(pid, proc)
+        if fields:
+            found.append((int(fields[19]), pid, fields[0].decode()))
+    return sorted(found)
+
+
 class Watchdog:
     """Sums up what a container's processes use; to be asked every ``INTERVAL`` seconds."""
 
@@ -87,21 +200,50 @@ class Watchdog:
 def members(init_pid: int, *, proc: str = "/proc") -> list[int]:
     """Return the processes in the pid namespace of ``init_pid``, itself included.
 
-    Needs to be allowed to look at them: as root of rl's user namespace.
+    Needs to be allowed to look at them: as root of rl's user namespace, or as its owner outside.
     """
     try:
         namespace = os.stat(f"{proc}/{init_pid}/ns/pid").st_ino
     except OSError:
         return []
-    found = []
+    return namespaces(proc=proc).get(namespace, [])
+
+
+def namespaces(*, proc: str = "/proc") -> dict[int, list[int]]:
+    """Return the processes of each pid namespace (by its inode) that we may look at."""
+    found: dict[int, list[int]] = {}
     for name in os.listdir(proc):
         if name.isdecimal():
             try:
-                if os.stat(f"{proc}/{name}/ns/pid").st_ino == namespace:
-                    found.append(int(name))
+                namespace = os.stat(f"{proc}/{name}/ns/pid").st_ino
             except OSError:
                 continue
+            found.setdefault(namespace, []).append(int(name))
     return found
+
+
+def usage(pids: Iterable[int], *, proc: str = "/proc") -> Usage:
+    """Return what processes use, and used with the children that they have waited for."""
+    from rootless.cgroups.stats import Usage
+
+    pids = tuple(pids)
+    ticks = count = read = written = 0
+    for pid in pids:
+        fields = _stat(pid, proc)
+        if not fields:
+            continue
+        ticks += sum(int(field) for field in fields[11:15])
+        count += int(fields[17])
+        rows = _rows(f"{proc}/{pid}/io")
+        read += int(rows.get("read_bytes", "0"))
+        written += int(rows.get("write_bytes", "0"))
+    return Usage(
+        cpu=ticks * 1_000_000 // os.sysconf("SC_CLK_TCK"),
+        memory=memory(pids, proc=proc)[0],
+        pids=count,
+        read_bytes=read,
+        write_bytes=written,
+    )
 
 
 def memory(pids: Iterable[int], *, proc: str = "/proc") -> tuple[int, int]:
@@ -121,23 +263,37 @@ def memory(pids: Iterable[int], *, proc: str = "/proc") -> tuple[int, int]:
 
 def threads(pid: int, *, proc: str = "/proc") -> int:
     """Return the number of threads of a process; 0 if it has gone."""
+    fields = _stat(pid, proc)
+    return int(fields[17]) if fields else 0
+
+
+def _stat(pid: int, proc: str) -> list[bytes]:
+    """Return the fields of proc_pid_stat(5) from the third, the state; none if the process has gone."""
     try:
         with open(f"{proc}/{pid}/stat", "rb") as stream:
             content = stream.read()
-        return int(content[content.rindex(b")") + 2 :].split(b" ", 18)[17])
+        return content[content.rindex(b")") + 2 :].split(b" ", 20)
     except (OSError, ValueError):
-        return 0
+        return []
 
 
 def _kilobytes(path: str) -> dict[str, int]:
+    rows = {}
+    for name, value in _rows(path).items():
+        words = value.split()
+        if len(words) == 2 and words[1] == "kB" and words[0].isdecimal():
+            rows[name] = int(words[0])
+    return rows
+
+
+def _rows(path: str) -> dict[str, str]:
+    """Return the lines "NAME: VALUE" of a file; none if it cannot be read."""
     rows = {}
     try:
         with open(path, "rb") as stream:
             for line in stream.read().decode("ascii", "replace").splitlines():
                 name, _, value = line.partition(":")
-                words = value.split()
-                if len(words) == 2 and words[1] == "kB" and words[0].isdecimal():
-                    rows[name] = int(words[0])
+                rows[name] = value.strip()
     except OSError:
         pass
     return rows

@@ -1,8 +1,8 @@
 """Containers: made, started, stopped, removed.
 
 A container is a directory (``storage/layout.py``): ``container.json`` says what was asked
-for and is written once, ``state.json`` what happened and is its monitor's. A state that
-says "running" is believed only while that monitor lives; otherwise it is healed by
+for and is replaced as a whole by ``update`` alone, ``state.json`` what happened and is its
+monitor's. A state that says "running" is believed only while that monitor lives; otherwise it is healed by
 whoever reads it.
 """
 
@@ -50,7 +50,12 @@ class Container:
     @property
     def running(self) -> bool:
         """Say whether its first process was alive when the container was loaded."""
-        return bool(self.state["status"] == "running")
+        return self.state["status"] in ("running", "paused")
+
+    @property
+    def paused(self) -> bool:
+        """Say whether its processes stood still then."""
+        return bool(self.state["status"] == "paused")
 
     @property
     def auto_remove(self) -> bool:
@@ -103,7 +108,7 @@ def _read_state(directory: str) -> dict[str, Any]:
         return {"version": 1, "status": "created", "pid": 0, "exit_code": 0, "ports": []}
     except ValueError:  # a power loss may have emptied it
         state = {"version": 1, "status": "running", "exit_code": 0}
-    if state["status"] == "running" and not _monitor_lives(state):
+    if state["status"] in ("running", "paused") and not _monitor_lives(state):
         state.update(
             status="exited",
             pid=0,
@@ -367,9 +372,17 @@ def start(engine: Engine, container: Container) -> None:
     """
     from rootless.engine import launching
 
+    _check_startable(container)
     with launching.starting(engine, container) as channel:
         launching.await_started(channel)
         channel.close()
+
+
+def _check_startable(container: Container) -> None:
+    if container.paused:
+        raise Conflict(
+            "cannot start a paused container, try unpause instead", hint=f"resume it: rl unpause {container.name}"
+        )
 
 
 def run_foreground(
@@ -402,6 +415,7 @@ def run_foreground(
             on_signal=(lambda number: _signal(engine, container.id, number)) if sig_proxy else None,
         )
 
+    _check_startable(container)
     size = attach.terminal_size(stdout, stdin) if tty else None
     try:
         with launching.starting(engine, container, attached=stdin >= 0, size=size) as channel:
@@ -435,6 +449,8 @@ def kill(engine: Engine, text: str, signal: str = "KILL") -> None:
     if not container.running or pidfd is None:
         raise Conflict(f"cannot kill container: {text}: container {container.id[:12]} is not running")
     process.send_signal(pidfd, number)
+    if number == container.record["stop_signal"]:
+        _thaw(container)
     if number == 9:
         process.wait_pidfd(pidfd, None)
         _await_record(container)
@@ -458,11 +474,23 @@ def stop(engine: Engine, text: str, timeout: int | None = None, signal: str | No
     if timeout is None:
         timeout = engine.settings["shutdown-timeout"]
     process.send_signal(pidfd, number)
+    _thaw(container)
     if not process.wait_pidfd(pidfd, None if timeout < 0 else timeout):
         process.send_signal(pidfd, 9)
         process.wait_pidfd(pidfd, None)
     os.close(pidfd)
     _await_record(container)
+
+
+def _thaw(container: Container) -> None:
+    """Let a paused container hear a signal that asks it to end."""
+    if container.paused:
+        from rootless.engine import control
+
+        try:
+            control.ask(container, pause=False)
+        except Conflict:
+            pass  # somebody else did, or it has ended
 
 
 def _await_record(container: Container) -> None:
@@ -496,6 +524,11 @@ def remove(engine: Engine, text: str, *, force: bool = False, volumes: bool = Fa
     """
     container = find(engine, text)
     if container.running:
+        if not force and container.paused:
+            raise Conflict(
+                f'cannot remove container "/{container.name}": container is paused and must be unpaused first',
+                hint=f"resume and stop it before, or force it: rl rm -f {container.name}",
+            )
         if not force:
             raise Conflict(
                 f'cannot remove container "/{container.name}": container is running',

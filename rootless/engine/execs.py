@@ -19,6 +19,9 @@ from rootless.storage import records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from rootless.engine.engine import Engine
     from rootless.engine.options import ExecOptions
     from rootless.runtime.tenant import Tenant
@@ -35,6 +38,9 @@ def _start(
     pidfd = process.open_pidfd(container.state["pid"], container.state.get("pid_start", 0))
     if not container.running or pidfd is None:
         raise Conflict(f"container {text} is not running", hint=f"start it first: rl start {container.name}")
+    if container.paused:
+        os.close(pidfd)
+        raise Conflict(f"container {text} is paused, unpause the container before exec")
     try:
         spec = records.read(f"{container.directory}/config.json")
         section = specgen.exec_process(spec, options)
@@ -47,9 +53,30 @@ def _start(
                 section["capabilities"]["bounding"],
                 engine.layout.cache,
             )
-        return tenant.start(pidfd, section, program=program, stdio=stdio)
+        return tenant.start(
+            pidfd, section, program=program, stdio=stdio, limits=_limits(container.state, section)
+        )
     finally:
         os.close(pidfd)
+
+
+def _limits(state: Mapping[str, Any], section: dict[str, Any]) -> tenant.Limits | None:
+    """Return what holds for a container and therefore for what joins it; None if that is nothing."""
+    weaker = state.get("weaker")
+    if weaker:
+        from rootless.cgroups import weaker as forms
+        from rootless.cgroups.limits import Weaker
+
+        section["rlimits"] = forms.rlimits(Weaker.from_plain(weaker), section["rlimits"])
+    if not weaker and not state.get("cgroup"):
+        return None
+    return tenant.Limits(
+        cgroup=state.get("cgroup", ""),
+        placement=state.get("placement"),
+        required=any(text == "enforced" for _, text in state.get("limits", ())),
+        weaker=weaker,
+        init_pid=state["pid"],
+    )
 
 
 def detached(engine: Engine, text: str, options: ExecOptions) -> None:

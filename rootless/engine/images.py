@@ -79,7 +79,8 @@ class _Tidying:
 
         try:
             if isinstance(value, self._kind):
-                _collect(self._engine)
+                # Also what downloads that another's failure stopped have left for a resume.
+                gc.collect(self._engine.layout, self._engine.userns, partials=isinstance(value, NoSpace))
             else:
                 gc.tidy(self._engine.layout, self._engine.userns)
         except RlError:

@@ -159,6 +159,10 @@ def _launch_record(engine: Engine, container: Container, attached: bool) -> dict
         "state": {
             "version": 1,
             "limits": [list(limit) for limit in decision.limits],
+            "warnings": list(decision.warnings),
+            # For exec, which joins the cgroup and takes the weaker forms.
+            "placement": decision.record and decision.record["placement"],
+            "weaker": decision.record and decision.record["weaker"],
             "boot_id": process.boot_id(),
             "exit_code": 0,
             "error": "",

@@ -10,9 +10,12 @@
     3  CONTROL    both ways           one JSON object
 
     control, client → monitor:  {"resize": [rows, columns]}
+                                {"pause": true or false}
+                                {"update": what cgroups.membership.record returned, "limits": [[flag, text], …]}
     control, monitor → client:  {"started": pid}
                                 {"failed": [error class, message, hint]}
                                 {"exited": status}     the last frame
+                                {"done": [warning, …]}     to who asked for pause or update, as is its "failed"
 
 The first three kinds are Docker's raw stream, so that the API can pass them on as they are.
 """

@@ -220,15 +220,17 @@ class Monitor:
             self.poller.unregister(fd)
 
     def _loop(self) -> None:
-        interval = self.member.interval
-        timeout = None if interval is None else interval * 1000
+        due = 0.0
         while self.status < 0:
+            interval = self.member.interval  # an update may change it
+            timeout = None if interval is None else max(0.0, due - time.monotonic()) * 1000
             for fd, events in self.poller.poll(timeout):
                 handler = self.handlers.get(fd)
                 if handler is not None:
                     handler(events)
-            if timeout is not None and self.status < 0:
+            if interval is not None and self.status < 0 and time.monotonic() >= due:
                 self._watch_limits()
+                due = time.monotonic() + interval
 
     def _watch_limits(self) -> None:
         """Look whether the container keeps the limits that no controller keeps for it."""
@@ -363,13 +365,13 @@ class Monitor:
                 self._drop(client)
                 return
             for kind, content in client.decoder.feed(data):
-                self._on_frame(kind, content)
+                self._on_frame(client, kind, content)
         except BlockingIOError:
             pass
         except (OSError, ValueError):
             self._drop(client)
 
-    def _on_frame(self, kind: int, content: bytes) -> None:
+    def _on_frame(self, client: Client, kind: int, content: bytes) -> None:
         if kind == protocol.STDIN:
             if content:
                 self._write_input(content)
@@ -385,6 +387,40 @@ class Monitor:
 
                 rows, columns = message["resize"]
                 fcntl.ioctl(self.child.terminal, 0x5414, struct.pack("4H", rows, columns, 0, 0))
+            elif "pause" in message or "update" in message:
+                self._answer(client, message)
+
+    def _answer(self, client: Client, message: dict[str, Any]) -> None:
+        """Do what a client asks for, record it and say so."""
+        try:
+            if "pause" in message:
+                self._pause(message["pause"])
+                warnings = []
+            else:
+                assert self.child is not None
+                warnings = self.member.update(message["update"], self.child.pid)
+                record = message["update"] or {}
+                self.state.update(limits=message["limits"], weaker=record.get("weaker"), warnings=warnings)
+            self._write_state()
+        except errors.RlError as error:
+            self._send(client, _failed(error))
+        except OSError as error:
+            self._send(client, _failed(errors.from_oserror(error, "changing the container")))
+        else:
+            self._send(client, protocol.control(done=warnings))
+
+    def _pause(self, wanted: bool) -> None:
+        assert self.child is not None
+        if wanted == (self.state["status"] == "paused"):
+            raise errors.Conflict(
+                f"container {self.launch['id']} is {'already' if wanted else 'not'} paused"
+            )
+        if wanted:
+            self.state["paused_by"] = self.member.freeze(self.child.pid)
+            self.state["status"] = "paused"
+        else:
+            self.member.thaw(self.child.pid)
+            self.state["status"] = "running"
 
     def _drop(self, client: Client) -> None:
         self._unregister(client.fd)
@@ -526,7 +562,7 @@ class Monitor:
                 self._write_state()
         except OSError:
             pass
-        self._broadcast(protocol.control(failed=[type(error).__name__, error.message, error.hint]))
+        self._broadcast(_failed(error))
 
     def _write_state(self) -> None:
         path = f"{self.directory}/state.json"
@@ -541,6 +577,10 @@ class Monitor:
             os.unlink(temporary)
             # The file that is there has its block already.
             _write(path, text, 0)
+
+
+def _failed(error: errors.RlError) -> bytes:
+    return protocol.control(failed=[type(error).__name__, error.message, error.hint])
 
 
 def _write(path: str, data: bytes, flags: int) -> None:

@@ -3,7 +3,8 @@
 ::
 
     caller                     tenant (outside its pid namespace)        payload
-      fork ──────────────────────→ setns(all at once), fork ─────────────→ terminal, identity
+      fork ──────────────────────→ join the cgroup
+                                   setns(all at once), fork ─────────────→ terminal, identity
                               ←──── "pty" and the master, with a terminal ───
                               ←──── end of file: the payload runs; or what failed
       wait for the tenant         waits, leaves with its exit status
@@ -18,6 +19,7 @@ import errno
 import os
 
 from rootless.errors import RlError
+from rootless.record import Record
 from rootless.linux import process, sockets, syscalls
 from rootless.runtime import identity as identities
 from rootless.runtime import init
@@ -39,6 +41,16 @@ _NAMESPACES = (
 )
 
 
+class Limits(Record):
+    """What a container is limited by, for who joins it."""
+
+    cgroup: str = ""  # directory
+    placement: dict[str, Any] | None = None  # of that cgroup: cgroups.placement.Placement
+    required: bool = False  # it enforces limits: to stay outside would be to escape them
+    weaker: dict[str, Any] | None = None  # cgroups.limits.Weaker
+    init_pid: int = 0
+
+
 class Tenant:
     """A running exec: the pid of the tenant, and the master of its terminal (or -1)."""
 
@@ -58,8 +70,9 @@ def start(
     *,
     program: bytes | None,
     stdio: tuple[int, int, int] | None,
+    limits: Limits | None = None,
 ) -> Tenant:
-    """Start ``section`` (an OCI process) in the namespaces of the process behind ``pidfd``.
+    """Start ``section`` (an OCI process) in the namespaces of the process behind ``pidfd``, within ``limits``.
 
     Returns when the payload runs; raises ``CommandNotFound``, ``CommandNotExecutable``,
     ``InvalidArgument`` or ``SystemFailure``. The caller must have one thread.
@@ -69,7 +82,7 @@ def start(
     if pid == 0:
         try:
             ours.close()
-            _tenant(pidfd, section, program, stdio, theirs)
+            _tenant(pidfd, section, program, stdio, limits, theirs)
         finally:
             os._exit(1)
     theirs.close()
@@ -99,10 +112,13 @@ def _tenant(
     section: dict[str, Any],
     program: bytes | None,
     stdio: tuple[int, int, int] | None,
+    limits: Limits | None,
     channel: _socket.socket,
 ) -> None:
     step = "joining the container"
     try:
+        if limits:
+            _limit(limits)
         os.setsid()
         syscalls.join_session_keyring()
         # Until execve the container's processes must not look into this one (CVE-2016-9962).
@@ -115,6 +131,9 @@ def _tenant(
         pid = os.fork()
     except OSError as error:
         init.report(channel, step, error.errno or errno.EIO, init.text_of(error))
+        os._exit(1)
+    except RlError as error:
+        init.report(channel, step, 0, f"{error.message}; {error.hint}" if error.hint else error.message)
         os._exit(1)
     if pid:
         channel.close()
@@ -157,6 +176,27 @@ def _tenant(
         init.report(channel, step, errno.EPROTO, f"{type(error).__name__}: {error}")
     finally:
         os._exit(1)
+
+
+def _limit(limits: Limits) -> None:
+    """Come under what limits the container; while its processes cannot see us, and we the host's files."""
+    if limits.weaker:
+        from rootless.cgroups import weaker
+        from rootless.cgroups.limits import Weaker
+
+        weaker.apply(Weaker.from_plain(limits.weaker), os.getpid())
+    if limits.cgroup and limits.placement:
+        from rootless.cgroups.group import Cgroup
+        from rootless.cgroups.manager import open_manager
+        from rootless.cgroups.placement import Placement
+
+        manager = open_manager(Placement.from_plain(limits.placement))
+        try:
+            if manager:
+                manager.attach(Cgroup(limits.cgroup), 0, beside=limits.init_pid)
+        except RlError:
+            if limits.required:
+                raise
 
 
 def _same_network(pidfd: int) -> bool:

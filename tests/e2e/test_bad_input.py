@@ -26,7 +26,7 @@ def empty() -> Iterator[Rl]:
 USAGE = [
     (("run", "--bogus", "busybox"), ("unknown flag: --bogus", "rl run --help")),
     (("run",), ("requires at least 1 argument", "rl run --help")),
-    (("run", "--memory", "64m", "busybox"), ("--memory is not supported yet",)),
+    (("run", "--gpus", "all", "busybox"), ("--gpus is not supported yet",)),
     (("run", "--pull", "perhaps", "busybox"), ("'perhaps'", '"always", "missing" or "never"')),
     (("run", "--restart", "x", "busybox"), ("unknown policy 'x'", "unless-stopped")),
     (("run", "--ulimit", "foo=1", "busybox"), ("invalid ulimit type: foo", "nofile")),

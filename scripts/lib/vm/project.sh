@@ -1,9 +1,9 @@
 # The disk with the project, made anew for each run of the virtual machine. Source after common.sh and venv.sh.
 # shellcheck shell=bash
 
-# What tests import; what only scripts/check needs stays at home.
+# What tests import; what only scripts/check needs stays at home. Without hypothesis pytest starts in 4 s instead of 15.
 _VM_LEFT_OUT=(mypy mypyc '*mypyc*.so' ruff codespell_lib pip setuptools pkg_resources _distutils_hack wheel librt ast_serialize
-  '*-stubs' distutils-precedence.pth pathspec)
+  '*-stubs' distutils-precedence.pth pathspec hypothesis '_hypothesis*' sortedcontainers)
 
 # make_project_disk DIRECTORY: makes project.img there, an ext4 image of
 #   checkout/   the working tree, dist/rl included      site/     the virtual environment's modules

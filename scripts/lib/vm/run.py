@@ -305,8 +305,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/vm",
         description="Run a command in a virtual machine with delegated cgroups, or the suite's part for it.",
-        epilog="Users: root; rl-user (everything delegated), rl-part (cpu, memory, pids), rl-nosub (no subordinate ids), "
-        "rl-plain (no session, nothing delegated). The project is in /opt/rl/checkout, images in /opt/rl/images.",
+        epilog="Users: root; rl-user (everything delegated), rl-part (cpu, memory, pids), "
+        "rl-nosub (no subordinate ids), rl-plain (no session, nothing delegated). The project is in /opt/rl/checkout, images in /opt/rl/images.",
     )
     parser.add_argument("--user", default="rl-user", choices=(*USERS, "root"))
     parser.add_argument("--shell", action="store_true", help="an interactive login shell on this terminal")

@@ -25,7 +25,7 @@ def test_verbs_of_a_group():
 
 
 def test_options_of_a_verb_without_those_rl_lacks():
-    found = names("run", "--m")
+    found = names("run", "--mo")
     assert found == []
     assert names("run", "--detach") == ["--detach", "--detach-keys"]
     assert names("--root", "/x", "ps", "--no") == ["--no-trunc"]

@@ -72,7 +72,7 @@ def test_group_without_a_verb_prints_its_help(rl, argv):
         (["run"], 125, "'rl run' requires at least 1 argument; see 'rl run --help'"),
         (["container", "run"], 125, "'rl container run' requires at least 1 argument; see 'rl container run --help'"),
         (["run", "--frobnicate", "x"], 125, "unknown flag: --frobnicate; see 'rl run --help'"),
-        (["run", "--memory", "1g", "x"], 125, "--memory is not supported yet"),
+        (["run", "--gpus", "all", "x"], 125, "--gpus is not supported yet"),
         (["run", "--detatch", "x"], 125, "unknown flag: --detatch; did you mean --detach?"),
         (["exec", "x"], 125, "'rl exec' requires at least 2 arguments; see 'rl exec --help'"),
         (["create", "-Z"], 125, "unknown shorthand flag: 'Z' in -Z; see 'rl create --help'"),
