@@ -238,7 +238,8 @@ def refusal(lacking: list[tuple[str, str]], host: Host, placement: Placement, *,
 
 def explain(missing: list[str], host: Host, placement: Placement) -> tuple[str, str]:
     """Return why controllers are missing, and what to do about it."""
-    names = f"{' and '.join(missing)} controller{'s' if len(missing) > 1 else ''}"
+    listed = " and ".join([", ".join(missing[:-1]), missing[-1]] if len(missing) > 1 else missing)
+    names = f"{listed} controller{'s' if len(missing) > 1 else ''}"
     are = "are" if len(missing) > 1 else "is"
     if host.version != 2:
         return (

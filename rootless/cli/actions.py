@@ -182,6 +182,38 @@ def remove(context: Context, values: Values, references: Sequence[str]) -> int:
     return for_each(context, references, one)
 
 
+def pause(context: Context, references: Sequence[str]) -> int:
+    """Pause containers, printing each."""
+    from rootless.engine import control
+
+    return for_each(context, references, lambda name: control.pause(context.engine, name))
+
+
+def unpause(context: Context, references: Sequence[str]) -> int:
+    """Let paused containers go on, printing each."""
+    from rootless.engine import control
+
+    return for_each(context, references, lambda name: control.unpause(context.engine, name))
+
+
+def update(context: Context, values: Values, references: Sequence[str]) -> int:
+    """Change limits and restart policy of containers, printing each."""
+    from rootless.cli import options, parser
+    from rootless.engine import updating
+    from rootless.engine.values import parse_restart
+
+    if not values:
+        raise parser.UsageError("you must provide one or more flags when using this command")
+    changes = options.resources(values)
+    restart = parse_restart(values["restart"]) if "restart" in values else None
+    mode = values.get("limits", "")
+    return for_each(
+        context,
+        references,
+        lambda name: updating.update(context.engine, name, changes, restart=restart, limits=mode),
+    )
+
+
 def wait(context: Context, references: Sequence[str]) -> int:
     """Wait for containers in turn and print their exit statuses."""
     from rootless.engine import containers

@@ -157,6 +157,8 @@ def _option_values(name: str) -> list[tuple[str, str]]:
     closed = {
         "network": ("default", "none", "host"),
         "net": ("default", "none", "host"),
+        "limits": ("strict", "best-effort"),
+        "cgroup-manager": ("systemd", "cgroupfs", "none"),
         "pull": ("always", "missing", "never"),
         "restart": ("no", "on-failure", "always", "unless-stopped"),
         "signal": ("SIGHUP", "SIGINT", "SIGKILL", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2"),
@@ -179,9 +181,10 @@ def _names(flags: parser.Values, kind: str) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     if kind == "files":
         return [(":files", "")]
-    if kind in ("containers", "running", "stopped", "objects"):
-        for row in reports.list_containers(context, {"all": kind != "running"}):
-            if kind != "stopped" or row["State"] in ("created", "exited"):
+    if kind in ("containers", "running", "paused", "stopped", "objects"):
+        wanted = {"stopped": ("created", "exited"), "paused": ("paused",)}.get(kind)
+        for row in reports.list_containers(context, {"all": kind not in ("running", "paused")}):
+            if wanted is None or row["State"] in wanted:
                 found.append((str(row["Names"]), str(row["Image"])))
     if kind in ("images", "objects"):
         for row in reports.list_images(context, {}, ""):

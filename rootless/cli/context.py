@@ -23,8 +23,9 @@ class Context:
             import os
 
             self._overrides["data-root"] = os.path.abspath(flags["root"])
-        if "storage-driver" in flags:
-            self._overrides["storage-driver"] = flags["storage-driver"]
+        for name in ("storage-driver", "cgroup-manager"):
+            if name in flags:
+                self._overrides[name] = flags[name]
         if self.debug:
             self._overrides["log-level"] = "debug"
         elif "log-level" in flags:

@@ -139,6 +139,17 @@ EXEC: tuple[Row, ...] = (
     ("user", "u", "string", 'Username or UID (format: "<name|uid>[:<group|gid>]")'),
     ("workdir", "w", "string", "Working directory inside the container"),
 )
+_LIMITS = frozenset(
+    (
+        *("blkio-weight", "cpu-period", "cpu-quota", "cpu-rt-period", "cpu-rt-runtime", "cpu-shares", "cpus"),
+        *("cpuset-cpus", "cpuset-mems", "device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops"),
+        *("kernel-memory", "limits", "memory", "memory-reservation", "memory-swap", "pids-limit"),
+    )
+)
+UPDATE: tuple[Row, ...] = (
+    *(row for row in CREATE if row[0] in _LIMITS),
+    ("restart", "", "string", "Restart policy to apply when a container exits"),
+)
 # Values of refused options that ask for what every container gets.
 HARMLESS: dict[str, tuple[str, ...]] = {
     "cgroupns": ("", "private"),

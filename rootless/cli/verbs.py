@@ -19,6 +19,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "wait": ("wait", "Block until one or more containers stop, then print their exit codes"),
     "logs": ("logs", "Fetch the logs of a container"),
     "inspect": ("inspect", "Return low-level information on containers and images"),
+    "pause": ("pause", "Pause all processes within one or more containers"),
+    "unpause": ("unpause", "Unpause all processes within one or more containers"),
+    "update": ("update", "Update configuration of one or more containers"),
+    "stats": ("stats", "Display a live stream of container(s) resource usage statistics"),
     "rmi": ("rmi", "Remove one or more images"),
     "tag": ("tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
     "import": ("import_", "Import the contents from a tarball to create a filesystem image"),
@@ -37,10 +41,14 @@ GROUPS: dict[str, tuple[str, dict[str, tuple[str, str]], dict[str, str]]] = {
             "kill": VERBS["kill"],
             "logs": VERBS["logs"],
             "ls": VERBS["ps"],
+            "pause": VERBS["pause"],
             "rm": VERBS["rm"],
             "run": VERBS["run"],
             "start": VERBS["start"],
+            "stats": VERBS["stats"],
             "stop": VERBS["stop"],
+            "unpause": VERBS["unpause"],
+            "update": VERBS["update"],
             "wait": VERBS["wait"],
         },
         {"list": "ls", "ps": "ls", "remove": "rm"},
@@ -77,6 +85,7 @@ GROUPS: dict[str, tuple[str, dict[str, tuple[str, str]], dict[str, str]]] = {
 }
 
 GLOBALS: tuple[tuple[str, str, str, str], ...] = (
+    ("cgroup-manager", "", "string", 'Manager of control groups ("systemd", "cgroupfs", "none") (default what works)'),
     ("config", "", "string", "Configuration file (default ~/.config/rl/config.json)"),
     ("debug", "D", "bool", "Enable debug mode"),
     ("log-level", "l", "string", 'Set the logging level ("debug", "info", "warn", "error") (default "info")'),

@@ -205,12 +205,7 @@ def _check_limits(engine: Engine, identifier: str, options: ContainerOptions) ->
     if resources.asked(options.resources):
         from rootless.engine import limiting
 
-        decision = limiting.decide(engine, identifier, to_record(options))
-        for warning in decision.warnings:
-            log.warn(warning)
-        for flag, text in decision.limits:
-            if text != "enforced":
-                log.warn(f"{flag} is kept in a weaker form: {text.removeprefix('weaker: ')}")
+        limiting.warn(limiting.decide(engine, identifier, to_record(options)))
 
 
 def _warn_of_limits(spec: dict[str, Any]) -> None:
@@ -373,6 +368,9 @@ def start(engine: Engine, container: Container) -> None:
     from rootless.engine import launching
 
     _check_startable(container)
+    if container.running:
+        # Whoever runs it in the foreground holds the lock until its end.
+        raise NotModified(f"container {container.name} is running already")
     with launching.starting(engine, container) as channel:
         launching.await_started(channel)
         channel.close()
@@ -418,6 +416,8 @@ def run_foreground(
     _check_startable(container)
     size = attach.terminal_size(stdout, stdin) if tty else None
     try:
+        if container.running:
+            raise NotModified(f"container {container.name} is running already")
         with launching.starting(engine, container, attached=stdin >= 0, size=size) as channel:
             return relay(channel)
     except NotModified:

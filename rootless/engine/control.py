@@ -50,6 +50,8 @@ def pause(engine: Engine, text: str) -> None:
     container = containers.find(engine, text)
     if not container.running:
         raise _ended(container)
+    if container.paused:
+        raise Conflict(f"container {text} is already paused")
     ask(container, pause=True)
 
 

@@ -53,9 +53,7 @@ def _start(
                 section["capabilities"]["bounding"],
                 engine.layout.cache,
             )
-        return tenant.start(
-            pidfd, section, program=program, stdio=stdio, limits=_limits(container.state, section)
-        )
+        return tenant.start(pidfd, section, program=program, stdio=stdio, limits=_limits(container.state, section))
     finally:
         os.close(pidfd)
 

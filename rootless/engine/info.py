@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from rootless.cgroups.detect import Host
+    from rootless.cgroups.placement import Placement
     from rootless.engine.engine import Engine
     from rootless.engine.inspect import ContainerView
 
@@ -43,10 +45,14 @@ class Finding(Record):
 class Cgroups(Record):
     """What control groups there are for this user."""
 
-    version: str  # "1" or "2"
-    driver: str  # systemd, cgroupfs, none
-    path: str  # of the subtree that is ours to use, below /sys/fs/cgroup; "" if there is none
-    controllers: tuple[str, ...]  # that are delegated to it
+    version: int  # 2, 1, or 0 for none
+    manager: str = "none"  # systemd, cgroupfs, none
+    parent: str = ""  # the cgroup above rl's, below /sys/fs/cgroup
+    controllers: tuple[str, ...] = ()  # that a container can be limited by
+    missing: tuple[str, ...] = ()  # the others that rl knows
+    reason: str = ""  # why they are
+    remedy: str = ""
+    swap: bool = False
 
 
 class Storage(Record):
@@ -67,7 +73,7 @@ def collect(engine: Engine, containers: Sequence[ContainerView]) -> dict[str, An
     """Do the same with containers that are known already."""
     settings = engine.settings
     findings: list[Finding] = []
-    cgroups = probe_cgroups()
+    cgroups = probe_cgroups(engine)
     storage = _storage(engine, findings)
     findings += _lacks_for_namespaces()
     findings += _lacks_for_network()
@@ -105,14 +111,14 @@ def collect(engine: Engine, containers: Sequence[ContainerView]) -> dict[str, An
             "Authorization": None,
             "Log": ["json-file", "none"],
         },
-        # rl sets no limits yet; whoever asks must not believe that it would.
-        "MemoryLimit": False,
-        "SwapLimit": False,
-        "CpuCfsPeriod": False,
-        "CpuCfsQuota": False,
-        "CPUShares": False,
-        "CPUSet": False,
-        "PidsLimit": False,
+        # Enforced, that is: what --limits best-effort does instead is no limit to rely on.
+        "MemoryLimit": "memory" in cgroups.controllers,
+        "SwapLimit": cgroups.swap,
+        "CpuCfsPeriod": "cpu" in cgroups.controllers,
+        "CpuCfsQuota": "cpu" in cgroups.controllers,
+        "CPUShares": "cpu" in cgroups.controllers,
+        "CPUSet": "cpuset" in cgroups.controllers,
+        "PidsLimit": "pids" in cgroups.controllers,
         "OomKillDisable": False,
         "IPv4Forwarding": True,
         "Debug": settings["log-level"] == "debug",
@@ -121,8 +127,8 @@ def collect(engine: Engine, containers: Sequence[ContainerView]) -> dict[str, An
         "NEventsListener": 0,
         "SystemTime": times.now_text(),
         "LoggingDriver": settings["log-driver"],
-        "CgroupDriver": cgroups.driver,
-        "CgroupVersion": cgroups.version,
+        "CgroupDriver": cgroups.manager,
+        "CgroupVersion": str(cgroups.version),
         "KernelVersion": system.release,
         "OperatingSystem": _os_release("PRETTY_NAME") or system.sysname,
         "OSVersion": _os_release("VERSION_ID"),
@@ -151,8 +157,12 @@ def collect(engine: Engine, containers: Sequence[ContainerView]) -> dict[str, An
         "Warnings": [str(finding) for finding in findings],
         "Rl": {
             "RuntimeDir": settings.runtime_dir,
-            "CgroupPath": cgroups.path,
+            "CgroupParent": cgroups.parent,
             "CgroupControllers": list(cgroups.controllers),
+            "CgroupControllersMissing": list(cgroups.missing),
+            "CgroupReason": cgroups.reason,
+            "CgroupRemedy": cgroups.remedy,
+            "Limits": settings["limits"],
             "SubordinateIds": {kind: _range_size(kind) for kind in ("uid", "gid")},
             "Helpers": {
                 name: commands.which(name) or "" for name in ("newuidmap", "newgidmap", "slirp4netns", "fuse-overlayfs")
@@ -198,21 +208,40 @@ def version(_engine: Engine | None = None) -> dict[str, Any]:
 # -- probes ----------------------------------------------------------------------------
 
 
-def probe_cgroups(proc: str = "/proc", root: str = "/sys/fs/cgroup") -> Cgroups:
-    """Find out about control groups by reading only."""
-    unified = _own_cgroup(f"{proc}/self/cgroup")
-    mounted = any(kind == "cgroup2" and target == root for target, kind in _mounts(f"{proc}/self/mountinfo"))
-    if not mounted:
-        return Cgroups(version="1", driver="none", path="", controllers=())
-    uid = os.getuid()
-    service = f"/user.slice/user-{uid}.slice/user@{uid}.service"
-    for path, driver in ((service, "systemd"), (unified, "cgroupfs")):
-        directory = f"{root}{path}".rstrip("/")
-        # Delegated is what we may move processes into and out of (cgroups(7), "delegation").
-        if path and os.access(f"{directory}/cgroup.procs", os.W_OK) and os.access(directory, os.W_OK):
-            names = _first_line(f"{directory}/cgroup.controllers").split()
-            return Cgroups(version="2", driver=driver, path=path, controllers=tuple(names))
-    return Cgroups(version="2", driver="none", path="", controllers=())
+def probe_cgroups(engine: Engine) -> Cgroups:
+    """Find out where containers' cgroups go and what they can be limited by."""
+    from rootless.cgroups import detect
+    from rootless.engine import limiting
+
+    try:
+        host, place = limiting.place(engine)
+    except RlError as error:  # what the configuration names does not exist here
+        return Cgroups(
+            version=detect.host().version, missing=detect.CONTROLLERS, reason=error.message, remedy=error.hint
+        )
+    return describe_cgroups(host, place)
+
+
+def describe_cgroups(host: Host, place: Placement) -> Cgroups:
+    """Return what a placement offers, and who can grant the rest."""
+    from rootless.cgroups import detect, limits
+
+    missing = [name for name in detect.CONTROLLERS if name not in place.controllers]
+    reason, remedy = limits.explain(missing, host, place) if missing else ("", "")
+    # The root of a hierarchy has no such file, and the scope does not exist before the first container.
+    swap = any(
+        os.path.exists(f"{host.directory(path)}/memory.swap.max") for path in (place.parent, host.service) if path
+    )
+    return Cgroups(
+        version=host.version,
+        manager=place.manager,
+        parent=place.parent,
+        controllers=place.controllers,
+        missing=tuple(missing),
+        reason=reason,
+        remedy=remedy,
+        swap=swap and "memory" in place.controllers,
+    )
 
 
 def _storage(engine: Engine, findings: list[Finding]) -> Storage:
@@ -320,29 +349,10 @@ def _lacks_for_storage(engine: Engine, storage: Storage) -> list[Finding]:
 
 
 def _lacks_for_cgroups(cgroups: Cgroups) -> list[Finding]:
-    if cgroups.version == "1":
-        return [
-            Finding(
-                lack="control groups are version 1: containers run without resource limits",
-                remedy="boot with systemd.unified_cgroup_hierarchy=1",
-            )
-        ]
-    if not cgroups.path:
-        return [
-            Finding(
-                lack="no control group is delegated to this user: containers run without resource limits",
-                remedy="log in through systemd-logind, or: loginctl enable-linger",
-            )
-        ]
-    missing = [name for name in ("cpu", "memory", "pids") if name not in cgroups.controllers]
-    if missing:
-        return [
-            Finding(
-                lack=f"control group controllers are not delegated: {', '.join(missing)}",
-                remedy="as root: a drop-in for user@.service with Delegate=cpu cpuset io memory pids",
-            )
-        ]
-    return []
+    if not cgroups.missing:
+        return []
+    whole = f"limits of {', '.join(cgroups.missing)} cannot be enforced"
+    return [Finding(lack=f"{whole}: {cgroups.reason}", remedy=cgroups.remedy)]
 
 
 def _seccomp(findings: list[Finding]) -> bool:
@@ -417,17 +427,6 @@ def _mounts(path: str) -> list[tuple[str, str]]:
     except (OSError, ValueError, IndexError):
         pass
     return result
-
-
-def _own_cgroup(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
-            for line in stream:
-                if line.startswith("0::"):
-                    return line[3:].rstrip("\n")
-    except OSError:
-        pass
-    return ""
 
 
 def _identity(engine: Engine) -> str:

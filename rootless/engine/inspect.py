@@ -7,7 +7,7 @@ bundle says takes its place.
 
 from __future__ import annotations
 
-from rootless.cgroups.resources import Resources
+from rootless.cgroups.resources import DeviceRate, Resources
 from rootless.engine import specgen, times
 from rootless.engine.options import (
     Bind,
@@ -166,10 +166,21 @@ def container(
         "Mounts": list(record.get("mounts") or []),
         "Config": config,
         "NetworkSettings": network_settings(options, state, config),
+        "Rl": _own(state),
     }
     if sizes is not None:
         result["SizeRw"], result["SizeRootFs"] = sizes
     return result
+
+
+def _own(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what Docker has no field for: how limits are kept since the last start."""
+    return {
+        "Limits": dict(state.get("limits") or ()),
+        "Warnings": list(state.get("warnings") or ()),
+        "CgroupPath": state.get("cgroup") or "",
+        "PausedBy": state.get("paused_by", "") if state.get("status") == "paused" else "",
+    }
 
 
 def _config_of_bundle(view: ContainerView) -> dict[str, Any]:
@@ -208,7 +219,8 @@ def container_state(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def host_config(options: ContainerOptions, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return Docker's ``HostConfig``; resources that rl does not limit have Docker's "no limit" values."""
+    """Return Docker's ``HostConfig``; resources that are not limited have Docker's "no limit" values."""
+    limits = options.resources
     chosen = security(options.security_opt) if options.security_opt else Security()
     masked: list[str] | None = list(specgen.MASKED_PATHS)
     readonly: list[str] | None = list(specgen.READONLY_PATHS)
@@ -258,30 +270,31 @@ def host_config(options: ContainerOptions, record: Mapping[str, Any]) -> dict[st
         "ShmSize": options.shm_size,
         "Runtime": "rl",
         "Isolation": "",
-        "CpuShares": 0,
-        "Memory": 0,
-        "NanoCpus": 0,
-        "CgroupParent": "",
-        "BlkioWeight": 0,
+        "CpuShares": limits.cpu_shares,
+        "Memory": limits.memory,
+        "NanoCpus": limits.nano_cpus,
+        "CgroupParent": options.cgroup_parent,
+        "BlkioWeight": limits.blkio_weight,
         "BlkioWeightDevice": [],
-        "BlkioDeviceReadBps": [],
-        "BlkioDeviceWriteBps": [],
-        "BlkioDeviceReadIOps": [],
-        "BlkioDeviceWriteIOps": [],
-        "CpuPeriod": 0,
-        "CpuQuota": 0,
+        "BlkioDeviceReadBps": _rates(limits.read_bps),
+        "BlkioDeviceWriteBps": _rates(limits.write_bps),
+        "BlkioDeviceReadIOps": _rates(limits.read_iops),
+        "BlkioDeviceWriteIOps": _rates(limits.write_iops),
+        "CpuPeriod": limits.cpu_period,
+        "CpuQuota": limits.cpu_quota,
         "CpuRealtimePeriod": 0,
         "CpuRealtimeRuntime": 0,
-        "CpusetCpus": "",
-        "CpusetMems": "",
+        "CpusetCpus": limits.cpuset_cpus,
+        "CpusetMems": limits.cpuset_mems,
         "Devices": [],
         "DeviceCgroupRules": None,
         "DeviceRequests": None,
-        "MemoryReservation": 0,
-        "MemorySwap": 0,
+        "MemoryReservation": limits.memory_reservation,
+        # Docker's default: as much swap as memory.
+        "MemorySwap": limits.memory_swap or 2 * limits.memory,
         "MemorySwappiness": None,
-        "OomKillDisable": None,
-        "PidsLimit": None,
+        "OomKillDisable": limits.oom_kill_disable or None,
+        "PidsLimit": limits.pids_limit or None,
         "Ulimits": [{"Name": limit.name, "Hard": limit.hard, "Soft": limit.soft} for limit in options.ulimits],
         "CpuCount": 0,
         "CpuPercent": 0,
@@ -291,6 +304,10 @@ def host_config(options: ContainerOptions, record: Mapping[str, Any]) -> dict[st
         "ReadonlyPaths": readonly,
         "Init": options.init,
     }
+
+
+def _rates(rates: tuple[DeviceRate, ...]) -> list[dict[str, Any]]:
+    return [{"Path": rate.path, "Rate": rate.rate} for rate in rates]
 
 
 def network_settings(options: ContainerOptions, state: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import sys
 
+from rootless import log
 from rootless.cgroups import resources as wanted
+from rootless.errors import Conflict
 from rootless.record import Record
 
 TYPE_CHECKING = False
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from rootless.cgroups.detect import Host
     from rootless.cgroups.limits import Plan
     from rootless.cgroups.placement import Placement
+    from rootless.cgroups.resources import Resources
+    from rootless.engine.containers import Container
     from rootless.engine.engine import Engine
 
 _VERSION_2 = "/sys/fs/cgroup/cgroup.controllers"
@@ -51,12 +55,46 @@ def decide(engine: Engine, identifier: str, options: Mapping[str, Any]) -> Decis
     if not limited:
         # Without help: asking systemd takes longer than all the rest of a start.
         return Decision(record=membership.record(placement, None, identifier) if host.top else None)
+    return _decision(resources, host, placement, identifier, best_effort=_best_effort(engine, options))
+
+
+def decide_running(engine: Engine, container: Container, options: Mapping[str, Any]) -> Decision:
+    """Return how other limits are kept in a container that runs, in the cgroup that it has.
+
+    Raises ``Unsupported`` as ``decide``, or ``Conflict`` if it would need the cgroup that it does not have.
+    """
+    from rootless.cgroups import detect
+    from rootless.cgroups.placement import Placement
+
+    resources = wanted.Resources.from_plain(options.get("resources") or {})
+    best_effort, state = _best_effort(engine, options), container.state
+    if state.get("cgroup") and state.get("placement"):
+        placement = Placement.from_plain(state["placement"])
+        return _decision(resources, detect.host(), placement, container.id, best_effort=best_effort)
+    host, placement = place(engine, options.get("cgroup_parent", ""))
+    decision = _decision(resources, host, placement, container.id, best_effort=best_effort)
+    if not any(text == "enforced" for _, text in decision.limits):
+        return decision
+    if best_effort:
+        return _decision(resources, host, placement.replace(controllers=()), container.id, best_effort=True)
+    raise Conflict(
+        f"container {container.name} runs without a control group, since it was started without limits",
+        hint=f"update it while it is stopped: rl stop {container.name}",
+    )
+
+
+def _best_effort(engine: Engine, options: Mapping[str, Any]) -> bool:
     from rootless.cgroups import limits
 
-    mode = options.get("limits") or engine.settings["limits"]
-    plan = limits.plan(
-        resources, host, placement, best_effort=limits.check_mode(mode) == limits.BEST_EFFORT, seed=identifier
-    )
+    return limits.check_mode(options.get("limits") or engine.settings["limits"]) == limits.BEST_EFFORT
+
+
+def _decision(
+    resources: Resources, host: Host, placement: Placement, identifier: str, *, best_effort: bool
+) -> Decision:
+    from rootless.cgroups import limits, membership
+
+    plan = limits.plan(resources, host, placement, best_effort=best_effort, seed=identifier)
     return Decision(
         record=membership.record(placement, plan, identifier),
         limits=tuple((limit.flag, limit.text) for limit in plan.limits),
@@ -78,6 +116,15 @@ def place(engine: Engine, parent: str = "") -> tuple[Host, Placement]:
         lock=f"{engine.settings.runtime_dir}/cgroup.lock",
         modules=tuple(sys.path),
     )
+
+
+def warn(decision: Decision) -> None:
+    """Say which limits are kept in part only."""
+    for warning in decision.warnings:
+        log.warn(warning)
+    for flag, text in decision.limits:
+        if text != "enforced":
+            log.warn(f"{flag} is kept in a weaker form: {text.removeprefix('weaker: ')}")
 
 
 def apply_rlimits(decision: Decision, section: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _signal
+import errno
 import os
 import select
 
@@ -48,6 +49,10 @@ def open_pidfd(pid: int, start: int = 0) -> int | None:
         fd = os.pidfd_open(pid)
     except (ProcessLookupError, ValueError):
         return None
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return None  # it is just being reaped: what ESRCH is called then, before Linux 6.9
+        raise
     if start and not is_alive(pid, start):
         os.close(fd)
         return None

@@ -412,9 +412,7 @@ class Monitor:
     def _pause(self, wanted: bool) -> None:
         assert self.child is not None
         if wanted == (self.state["status"] == "paused"):
-            raise errors.Conflict(
-                f"container {self.launch['id']} is {'already' if wanted else 'not'} paused"
-            )
+            raise errors.Conflict(f"container {self.launch['id'][:12]} is {'already' if wanted else 'not'} paused")
         if wanted:
             self.state["paused_by"] = self.member.freeze(self.child.pid)
             self.state["status"] = "paused"

@@ -19,8 +19,8 @@ import errno
 import os
 
 from rootless.errors import RlError
-from rootless.record import Record
 from rootless.linux import process, sockets, syscalls
+from rootless.record import Record
 from rootless.runtime import identity as identities
 from rootless.runtime import init
 from rootless.runtime.parent import explain

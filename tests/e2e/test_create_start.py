@@ -120,3 +120,10 @@ def test_a_name_an_id_and_a_unique_prefix_mean_the_same(box):
     assert {box.ok("inspect", "-f", "{{.Id}}", text) for text in ("meant", "/meant", identifier, identifier[:4])} == {
         identifier
     }
+
+
+def test_start_of_what_runs_in_the_foreground_does_not_wait_for_its_end(box, until):
+    client = box.spawn("run", "-i", "--name", "front", "--network", "none", "busybox", "cat")
+    until(lambda: "front" in box.ok("ps", "--format", "{{.Names}}"))
+    assert box.ok("start", "front", timeout=20) == "front"
+    assert client.communicate(b"through\n", timeout=20)[0] == b"through\n"

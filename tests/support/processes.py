@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -85,6 +86,10 @@ def wait_gone(pids: list[int], seconds: float) -> list[int]:
             descriptor = os.pidfd_open(pid)
         except ProcessLookupError:
             continue
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                continue  # before Linux 6.9: just being reaped
+            raise
         try:
             poll = select.poll()
             poll.register(descriptor, select.POLLIN)

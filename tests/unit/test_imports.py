@@ -168,7 +168,8 @@ HOT = SLOW - {"ctypes"}
         "rootless.engine.options rootless.engine.specgen rootless.engine.containers",
         "rootless.runtime.plan rootless.runtime.parent rootless.runtime.init",
         "rootless.runtime.capabilities rootless.runtime.users rootless.runtime.seccomp",
-        "rootless.monitor",
+        "rootless.monitor rootless.monitor.reaper",
+        "rootless.cgroups.detect rootless.cgroups.placement rootless.cgroups.membership rootless.cgroups.resources",
         "rootless.network.slirp rootless.network.resolvconf",
     ],
 )

@@ -64,6 +64,11 @@ def text(data: dict[str, Any]) -> str:
         data,
         (("Logging Driver", "LoggingDriver"), ("Cgroup Driver", "CgroupDriver"), ("Cgroup Version", "CgroupVersion")),
     )
+    own = data.get("Rl") or {}
+    if own.get("CgroupControllers"):
+        lines.append(f"  Delegated Controllers: {' '.join(own['CgroupControllers'])}")
+    if own.get("CgroupControllersMissing"):
+        lines.append(f"  Missing Controllers: {' '.join(own['CgroupControllersMissing'])}")
     plugins = data.get("Plugins") or {}
     lines.append(" Plugins:")
     lines.extend(f"  {kind}: {' '.join(plugins.get(kind) or ())}" for kind in ("Volume", "Network", "Log"))

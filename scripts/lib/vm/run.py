@@ -122,14 +122,13 @@ class Machine:
 
     def monitor(self, command: str, **arguments: object) -> dict:
         """Ask qemu; returns what it returns."""
-        for request in ({"execute": command, "arguments": arguments},):
-            self._monitor.write(json.dumps(request).encode() + b"\n")
-            while line := self._monitor.readline():
-                answer = json.loads(line)
-                if "error" in answer:
-                    raise VmError(f"qemu cannot {command}: {answer['error']['desc']}")
-                if "return" in answer:
-                    return answer["return"]
+        self._monitor.write(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
+        while line := self._monitor.readline():
+            answer = json.loads(line)
+            if "error" in answer:
+                raise VmError(f"qemu cannot {command}: {answer['error']['desc']}")
+            if "return" in answer:
+                return answer["return"]
         raise VmError("the virtual machine has ended")
 
     def save(self, path: Path) -> None:
@@ -229,7 +228,7 @@ class Relay:
     def fetch(self, path: str, target: Path) -> None:
         """Copy a directory out of the machine."""
         self.machine.send(b"C", path.encode())
-        with subprocess.Popen(["tar", "-C", target, "-xf", "-"], stdin=subprocess.PIPE) as process:
+        with subprocess.Popen(["tar", "-C", target, "--no-same-owner", "-xf", "-"], stdin=subprocess.PIPE) as process:
             while True:
                 for kind, data in self.machine.frames():
                     if kind == b"T" and data:
@@ -287,7 +286,6 @@ def suite(relay: Relay, options: argparse.Namespace, env: dict[str, str]) -> int
     worst = 0
     for user in USERS:
         start = time.monotonic()
-        # `|| exit` for pytest's status, since the report directory is made first.
         report = ["-o", "junit_suite_name=vm", f"--junitxml={REPORTS}/vm-{user}.xml"]
         argv = ["pytest", "-q", "--durations=10", *report, "tests/vm"]
         remaining = options.timeout - (start - options.start)
@@ -305,8 +303,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/vm",
         description="Run a command in a virtual machine with delegated cgroups, or the suite's part for it.",
-        epilog="Users: root; rl-user (everything delegated), rl-part (cpu, memory, pids), "
-        "rl-nosub (no subordinate ids), rl-plain (no session, nothing delegated). The project is in /opt/rl/checkout, images in /opt/rl/images.",
+        epilog="Users: root, rl-user (all delegated), rl-part (cpu, memory, pids), rl-nosub (no subordinate ids), "
+        "rl-plain (no session, nothing delegated). The project is /opt/rl/checkout, images are in /opt/rl/images.",
     )
     parser.add_argument("--user", default="rl-user", choices=(*USERS, "root"))
     parser.add_argument("--shell", action="store_true", help="an interactive login shell on this terminal")

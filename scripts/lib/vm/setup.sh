@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Inside of the virtual machine's root directory, after its packages: users, units, kernel. Run by sh in a chroot.
 set -eu
 

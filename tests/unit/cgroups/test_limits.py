@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from rootless import jsonlite
@@ -170,6 +172,20 @@ def test_the_watchdog_sums_over_the_containers_processes_only(proc):
     assert "memory" in check(memory=1024 * 1024 - 1)
     assert "swap" in check(memory_swap=1524 * 1024 - 1)
     assert "5 threads" in check(threads=4)
+
+
+def test_processes_are_summed_up_with_the_children_they_waited_for(proc, tmp_path):
+    fields = ["0"] * 11 + ["10", "20", "30", "40"] + ["0"] * 2
+    (tmp_path / "proc/10/stat").write_text(f"10 (a) b) S {' '.join(fields[1:])} 2 0 5\n")
+    (tmp_path / "proc/10/io").write_text("rchar: 9\nread_bytes: 4096\nwrite_bytes: 512\n")
+    found = weaker.usage(weaker.members(10, proc=proc), proc=proc)
+    assert found.cpu == 100 * 1_000_000 // os.sysconf("SC_CLK_TCK")
+    assert (found.memory, found.pids, found.read_bytes, found.write_bytes) == (1024 * 1024, 5, 4096, 512)
+
+
+def test_pid_namespaces_are_told_apart(proc):
+    found = sorted(sorted(pids) for pids in weaker.namespaces(proc=proc).values())
+    assert found == [[10, 11], [99]]
 
 
 def test_the_watchdog_of_a_container_that_ended_is_silent(proc):

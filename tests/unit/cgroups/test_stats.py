@@ -67,6 +67,19 @@ def test_a_cgroup_that_has_gone_is_an_error(tmp_path):
 
 
 def test_cpu_percent_is_of_one_processor():
-    before, after = stats.Stats(cpu_usage=1_000_000), stats.Stats(cpu_usage=4_000_000)
-    assert stats.cpu_percent(before, after, 2.0) == pytest.approx(150.0)
-    assert stats.cpu_percent(before, after, 0.0) == 0.0
+    assert stats.cpu_percent(1_000_000, 4_000_000, 2.0) == pytest.approx(150.0)
+    assert stats.cpu_percent(1_000_000, 4_000_000, 0.0) == 0.0
+    assert stats.cpu_percent(4_000_000, 1_000_000, 1.0) == 0.0  # a process has gone that nobody waited for
+
+
+def test_the_network_of_a_process_is_all_but_the_loopback(tmp_path):
+    (tmp_path / "7/net").mkdir(parents=True)
+    (tmp_path / "7/net/dev").write_text(
+        "Inter-|   Receive                            |  Transmit\n"
+        " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs\n"
+        "    lo:    5000      10    0    0    0     0          0         0     5000      10    0\n"
+        "  tap0:     100       1    0    0    0     0          0         0       20       1    0\n"
+        "  eth1:11 1 0 0 0 0 0 0 7 1 0\n"
+    )
+    assert stats.network(7, proc=str(tmp_path)) == (111, 27)
+    assert stats.network(8, proc=str(tmp_path)) is None

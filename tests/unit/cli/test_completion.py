@@ -40,6 +40,7 @@ def test_closed_sets_of_values():
     assert names("run", "--network", "") == ["default", "none", "host"]
     assert names("run", "-it", "--pull", "n") == ["never"]
     assert names("kill", "-s", "SIGT") == ["SIGTERM"]
+    assert names("update", "--limits", "b") == ["best-effort"]
 
 
 def test_values_and_command_lines_that_are_files():

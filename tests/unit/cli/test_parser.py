@@ -176,5 +176,5 @@ def test_everything_after_a_double_dash_is_an_argument(words):
 
 
 def test_kinds_of_lists_are_known_to_the_tables():
-    kinds = {row[2] for rows in (options.RUN, options.EXEC) for row in rows if row[2][0] not in "!="}
+    kinds = {row[2] for rows in (options.RUN, options.EXEC, options.UPDATE) for row in rows if row[2][0] not in "!="}
     assert kinds <= parser.LISTS | {"bool", "bytes", "decimal", "int", "string"}

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from rootless.cgroups.detect import Host
+from rootless.cgroups.placement import Placement
 from rootless.config import Settings
 from rootless.config import load as load_settings
 from rootless.engine import info
@@ -45,11 +45,15 @@ class View:
         self.state = {"status": status}
 
 
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path, more: dict[str, Any] | None = None) -> Settings:
     runtime = tmp_path / "run"
     runtime.mkdir(mode=0o700, exist_ok=True)
     return load_settings(
-        overrides={"data-root": str(tmp_path / "data"), "insecure-registries": ["reg:5000", "10.0.0.0/8"]},
+        overrides={
+            "data-root": str(tmp_path / "data"),
+            "insecure-registries": ["reg:5000", "10.0.0.0/8"],
+            **(more or {}),
+        },
         environ={"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(runtime)},
     )
 
@@ -77,50 +81,45 @@ def test_a_machine_that_cannot_run_containers_still_has_info(tmp_path: Path) -> 
     assert "WARNING: containers cannot be run: newuidmap is not installed (apt install uidmap)" in data["Warnings"]
 
 
-def write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+# -- control groups ----------------------------------------------------------------------
+
+OFFERED = ("cpu", "cpuset", "io", "memory", "pids")
 
 
-MOUNTS = "1 0 0:1 / / rw - ext4 /dev/vda rw\n"
-
-
-@pytest.fixture
-def proc(tmp_path: Path) -> Path:
-    write(tmp_path / "proc/self/mountinfo", MOUNTS)
-    write(tmp_path / "proc/self/cgroup", "0::/session\n")
-    return tmp_path / "proc"
-
-
-def test_cgroup_version_1(tmp_path: Path, proc: Path) -> None:
-    write(proc / "self/mountinfo", f"{MOUNTS}2 1 0:2 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n")
-    found = info.probe_cgroups(str(proc), str(tmp_path / "cgroup"))
-    assert (found.version, found.driver, found.controllers) == ("1", "none", ())
-    assert "version 1" in str(info._lacks_for_cgroups(found)[0])
-
-
-def test_delegation_by_systemd(tmp_path: Path, proc: Path) -> None:
-    root = tmp_path / "cgroup"
-    write(proc / "self/mountinfo", f"{MOUNTS}2 1 0:2 / {root} rw shared:1 - cgroup2 cgroup2 rw\n")
-    uid = os.getuid()
-    service = f"user.slice/user-{uid}.slice/user@{uid}.service"
-    write(root / service / "cgroup.procs", "")
-    write(root / service / "cgroup.controllers", "memory pids\n")
-    found = info.probe_cgroups(str(proc), str(root))
-    assert (found.version, found.driver, found.path) == ("2", "systemd", f"/{service}")
-    assert found.controllers == ("memory", "pids")
+def test_cgroup_version_1() -> None:
+    host = Host(version=1)
+    found = info.describe_cgroups(host, Placement(manager="none"))
+    assert (found.version, found.manager, found.controllers, found.missing) == (1, "none", (), OFFERED)
     (finding,) = info._lacks_for_cgroups(found)
-    assert "not delegated: cpu" in str(finding)
+    assert "version 1" in finding.lack
+    assert "systemd.unified_cgroup_hierarchy=1" in finding.remedy
+
+
+def test_partial_delegation_by_systemd(tmp_path: Path) -> None:
+    (tmp_path / "service").mkdir()
+    (tmp_path / "service/memory.swap.max").write_text("max")
+    host = Host(version=2, mount=str(tmp_path), service="/service", session=True, buses=("/b",), offered=OFFERED)
+    place = Placement(manager="systemd", parent="/service/app.slice", controllers=("memory", "pids"))
+    found = info.describe_cgroups(host, place)
+    assert (found.manager, found.missing, found.swap) == ("systemd", ("cpu", "cpuset", "io"), True)
+    (finding,) = info._lacks_for_cgroups(found)
+    assert "limits of cpu, cpuset, io cannot be enforced" in finding.lack
+    assert "delegate.conf" in finding.remedy
     assert "Delegate=" in finding.remedy
 
 
-def test_no_delegation(tmp_path: Path, proc: Path) -> None:
-    root = tmp_path / "cgroup"
-    write(proc / "self/mountinfo", f"{MOUNTS}2 1 0:2 / {root} rw - cgroup2 cgroup2 rw\n")
-    (root / "session").mkdir(parents=True)
-    found = info.probe_cgroups(str(proc), str(root))
-    assert (found.version, found.driver, found.path) == ("2", "none", "")
-    assert "loginctl" in str(info._lacks_for_cgroups(found)[0])
+def test_full_delegation_is_nothing_to_warn_of() -> None:
+    host = Host(version=2, own="/ci", top="/ci", offered=OFFERED)
+    found = info.describe_cgroups(host, Placement(manager="cgroupfs", parent="/ci", controllers=OFFERED))
+    assert (found.missing, info._lacks_for_cgroups(found)) == ((), [])
+
+
+def test_a_configured_manager_that_does_not_exist_is_a_finding(tmp_path: Path) -> None:
+    engine: Any = Machine(settings(tmp_path, {"cgroup-parent": "/nowhere/../x"}), Driver())
+    data = info.collect(engine, [])
+    assert data["CgroupDriver"] == "none"
+    assert data["MemoryLimit"] is False
+    assert data["Rl"]["CgroupReason"]
 
 
 def test_version_has_what_clients_ask_for() -> None:

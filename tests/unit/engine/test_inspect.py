@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from rootless.cgroups.resources import DeviceRate, Resources
 from rootless.engine import inspect, values
 from rootless.engine.options import Bind, ContainerOptions, PortMapping, RestartPolicy, Tmpfs, Ulimit
 from rootless.storage.images import ImageEntry
@@ -118,6 +119,41 @@ def test_running_container() -> None:
         "81/tcp": None,
         "443/tcp": None,
     }
+
+
+def test_limits_in_dockers_fields_and_how_they_are_kept() -> None:
+    limits = Resources(
+        memory=100 << 20, nano_cpus=1_500_000_000, pids_limit=7, write_bps=(DeviceRate(path="/dev/vda", rate=1024),)
+    )
+    view = View(
+        {**RUNNING, "limits": [["--memory", "enforced"], ["--cpus", "weaker: so"]], "cgroup": "/sys/fs/cgroup/x"}
+    )
+    options = OPTIONS.replace(resources=limits, cgroup_parent="mine.slice")
+    view.record["options"] = json.loads(json.dumps(inspect.options_to_record(options)))
+    shown = inspect.container(view, IMAGE)
+    json.dumps(shown)
+    host = shown["HostConfig"]
+    assert (host["Memory"], host["MemorySwap"], host["NanoCpus"], host["PidsLimit"]) == (
+        100 << 20,
+        200 << 20,
+        1_500_000_000,
+        7,
+    )
+    assert host["BlkioDeviceWriteBps"] == [{"Path": "/dev/vda", "Rate": 1024}]
+    assert host["CgroupParent"] == "mine.slice"
+    assert shown["Rl"] == {
+        "Limits": {"--memory": "enforced", "--cpus": "weaker: so"},
+        "Warnings": [],
+        "CgroupPath": "/sys/fs/cgroup/x",
+        "PausedBy": "",
+    }
+
+
+def test_paused_container() -> None:
+    shown = inspect.container(View({**RUNNING, "status": "paused", "paused_by": "cgroup freezer"}), IMAGE)
+    assert (shown["State"]["Paused"], shown["State"]["Running"], shown["State"]["Pid"]) == (True, True, 42)
+    assert shown["Rl"]["PausedBy"] == "cgroup freezer"
+    assert shown["HostConfig"]["MemorySwap"] == 0
 
 
 def test_container_that_ended() -> None:
