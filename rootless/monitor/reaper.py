@@ -228,10 +228,10 @@ class Monitor:
         while self.status < 0:
             interval = self.member.interval  # an update may change it
             timeout = None if interval is None else max(0.0, due - time.monotonic()) * 1000
-            for fd, events in self.poller.poll(timeout):
+            for fd, ready in self.poller.poll(timeout):
                 handler = self.handlers.get(fd)
                 if handler is not None:
-                    handler(events)
+                    handler(ready)
             if interval is not None and self.status < 0 and time.monotonic() >= due:
                 self._watch_limits()
                 due = time.monotonic() + interval
