@@ -516,6 +516,7 @@ def wait(engine: Engine, text: str) -> int:
         status = attach.wait(f"{container.state['runtime_dir']}/attach.sock")
         if status is not None:
             return status
+        _await_record(container)  # it has closed its socket, which is not yet the end
         container = load(engine, container.id)
     return int(container.state["exit_code"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 
@@ -125,3 +126,15 @@ def test_unknown_filters_and_faulty_moments_are_refused(box):
     assert "invalid time" in box.fails(1, "events", "--since", "yesterday")
     assert "template" in box.fails(1, "events", "--format", "{{.Type")
     box.fails(2, "events", "argument")
+
+
+@pytest.mark.skipif(
+    os.path.exists("/sys/fs/cgroup/cgroup.controllers"), reason="tests/vm has this for cgroup version 2"
+)
+def test_a_kill_by_the_watchdog_is_one_oom(box, since):
+    # Five processes with 6 MB and more each; the `true` keeps the shells from becoming sleep.
+    each = "x=$(head -c 6000000 /dev/zero | tr '\\0' x); sleep 1000; true"
+    hog = f'for i in 1 2 3 4 5; do sh -c "{each}" & done; wait'.replace("$(", "\\$(")
+    limits = ("--limits", "best-effort", "-m", "24m")
+    assert box("run", "--name", "hog", "--network", "none", *limits, "busybox", "sh", "-c", hog).status == 137
+    assert [event["Action"] for event in happened(box, since)] == ["create", "start", "oom", "die"]
