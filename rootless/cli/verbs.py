@@ -22,6 +22,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "pause": ("pause", "Pause all processes within one or more containers"),
     "unpause": ("unpause", "Unpause all processes within one or more containers"),
     "update": ("update", "Update configuration of one or more containers"),
+    "events": ("events", "Get real time events of containers, images and volumes"),
     "stats": ("stats", "Display a live stream of container(s) resource usage statistics"),
     "rmi": ("rmi", "Remove one or more images"),
     "tag": ("tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
@@ -67,7 +68,7 @@ GROUPS: dict[str, tuple[str, dict[str, tuple[str, str]], dict[str, str]]] = {
         },
         {"list": "ls", "remove": "rm", "rmi": "rm"},
     ),
-    "system": ("Manage rl", {"info": VERBS["info"]}, {}),
+    "system": ("Manage rl", {"events": VERBS["events"], "info": VERBS["info"]}, {}),
     "config": (
         "Manage the configuration",
         {"show": ("config_show", "Show the effective settings and where each comes from")},

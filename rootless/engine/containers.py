@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 
-from rootless import jsonlite, log
+from rootless import events, jsonlite, log
 from rootless.engine import names, specgen
 from rootless.engine.options import to_record
 from rootless.errors import Conflict, NameInUse, NoSuchContainer, NoSuchImage, NotModified, RlError, from_oserror
@@ -194,6 +194,7 @@ def create(engine: Engine, options: ContainerOptions, progress: Progress | None 
         except BaseException:
             _drop_volumes(engine, volumes.values())
             raise
+    events.container(engine.layout.events, record, "create")
     return Container(identifier, directory, record, _read_state(directory))
 
 
@@ -437,6 +438,7 @@ def _signal(engine: Engine, identifier: str, number: int) -> None:
     if pidfd is not None:
         process.send_signal(pidfd, number)
         os.close(pidfd)
+        events.container(engine.layout.events, current.record, "kill", signal=str(number))
 
 
 def kill(engine: Engine, text: str, signal: str = "KILL") -> None:
@@ -448,6 +450,7 @@ def kill(engine: Engine, text: str, signal: str = "KILL") -> None:
     pidfd = process.open_pidfd(container.state["pid"], container.state.get("pid_start", 0))
     if not container.running or pidfd is None:
         raise Conflict(f"cannot kill container: {text}: container {container.id[:12]} is not running")
+    events.container(engine.layout.events, container.record, "kill", signal=str(number))
     process.send_signal(pidfd, number)
     if number == container.record["stop_signal"]:
         _thaw(container)
@@ -473,13 +476,16 @@ def stop(engine: Engine, text: str, timeout: int | None = None, signal: str | No
         timeout = container.record["options"].get("stop_timeout")
     if timeout is None:
         timeout = engine.settings["shutdown-timeout"]
+    events.container(engine.layout.events, container.record, "kill", signal=str(number))
     process.send_signal(pidfd, number)
     _thaw(container)
     if not process.wait_pidfd(pidfd, None if timeout < 0 else timeout):
+        events.container(engine.layout.events, container.record, "kill", signal="9")
         process.send_signal(pidfd, 9)
         process.wait_pidfd(pidfd, None)
     os.close(pidfd)
     _await_record(container)
+    events.container(engine.layout.events, container.record, "stop")
 
 
 def _thaw(container: Container) -> None:
@@ -510,6 +516,7 @@ def wait(engine: Engine, text: str) -> int:
         status = attach.wait(f"{container.state['runtime_dir']}/attach.sock")
         if status is not None:
             return status
+        _await_record(container)  # it has closed its socket, which is not yet the end
         container = load(engine, container.id)
     return int(container.state["exit_code"])
 
@@ -594,6 +601,7 @@ def discard(engine: Engine, container: Container, *, volumes: bool) -> None:
     # Sockets that a killed monitor left behind.
     remove_tree(engine.runtime_directory(container.id))
     gc.tidy(engine.layout, engine.userns)
+    events.container(engine.layout.events, container.record, "destroy")
 
 
 def logs(engine: Engine, text: str, **options: Any) -> None:

@@ -10,7 +10,7 @@ import _signal
 import os
 import select
 
-from rootless import jsonlite
+from rootless import events, jsonlite
 from rootless.engine import attach, containers, specgen
 from rootless.errors import Conflict
 from rootless.linux import process
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from rootless.engine.containers import Container
     from rootless.engine.engine import Engine
     from rootless.engine.options import ExecOptions
     from rootless.runtime.tenant import Tenant
@@ -53,9 +54,23 @@ def _start(
                 section["capabilities"]["bounding"],
                 engine.layout.cache,
             )
-        return tenant.start(pidfd, section, program=program, stdio=stdio, limits=_limits(container.state, section))
+        limits = _limits(container.state, section)
+        end = _announce(engine, container, section["args"])
+        try:
+            return tenant.start(pidfd, section, program=program, stdio=stdio, limits=limits, end=end)
+        finally:
+            end.close()
     finally:
         os.close(pidfd)
+
+
+def _announce(engine: Engine, container: Container, args: list[str]) -> events.Pending:
+    """Write the events of a command that is about to start; returns that of its end."""
+    log, command, exec_id = engine.layout.events, " ".join(args), os.urandom(32).hex()
+    for action in ("exec_create", "exec_start"):
+        events.container(log, container.record, f"{action}: {command}", execID=exec_id)
+    attributes = {**events.attributes(container.record), "execID": exec_id}
+    return events.Pending(log, "container", "exec_die", container.id, attributes)
 
 
 def _limits(state: Mapping[str, Any], section: dict[str, Any]) -> tenant.Limits | None:

@@ -7,7 +7,7 @@ in which the image is not there yet, and blobs that the next attempt finds.
 
 from __future__ import annotations
 
-from rootless import log
+from rootless import events, log
 from rootless.engine import names
 from rootless.errors import Conflict, ImageInUse, InvalidArgument, NoSpace, NoSuchImage, NotFound, RlError
 from rootless.oci import digests, references
@@ -87,6 +87,10 @@ class _Tidying:
             pass  # the next command does it
 
 
+def _event(engine: Engine, action: str, identifier: str, name: str = "") -> None:
+    events.write(engine.layout.events, "image", action, identifier, {"name": name or identifier})
+
+
 # -- pulling ---------------------------------------------------------------------------
 
 
@@ -152,6 +156,7 @@ def pull(engine: Engine, text: str, *, platform: str = "", progress: Progress | 
             size=unpacked.size,
         )
         engine.images.add(entry)
+    _event(engine, "pull", reference.familiar(), reference.familiar_name())
     _warn(engine, unpacked)
     changed = known is None or (known.image_id, known.repo_digest) != (entry.image_id, entry.repo_digest)
     if progress is not None:
@@ -233,7 +238,9 @@ def tag(engine: Engine, source: str, target: str) -> ImageEntry:
     if reference.digest:
         raise InvalidArgument(f"refusing to create a tag with a digest reference: {target}")
     entry = engine.images.lookup(source)
-    return engine.images.tag(entry, str(reference))
+    tagged = engine.images.tag(entry, str(reference))
+    _event(engine, "tag", entry.image_id, reference.familiar())
+    return tagged
 
 
 def remove(engine: Engine, text: str, *, force: bool = False) -> list[tuple[str, str]]:
@@ -279,7 +286,11 @@ def remove(engine: Engine, text: str, *, force: bool = False) -> list[tuple[str,
         for one in tagged:
             removals.append((UNTAGGED, references.parse(one.reference).familiar()))
         removals += _digests_of(entries)
-    return removals + _delete(engine, entry)
+    removals += _delete(engine, entry)
+    for one in tagged if _is_id(entry.image_id, text) else ():
+        _event(engine, "untag", entry.image_id, references.parse(one.reference).familiar())
+    _event(engine, "delete", entry.image_id)
+    return removals
 
 
 def _untag(
@@ -292,6 +303,7 @@ def _untag(
                 engine.images.add(one.replace(repo_digest=""))
         return [(UNTAGGED, reference.familiar())]
     engine.images.untag(str(reference))
+    _event(engine, "untag", entry.image_id, reference.familiar())
     removals = [(UNTAGGED, reference.familiar())]
     repository = reference.name()
     rest = [one for one in tagged if one.reference != str(reference)]
@@ -375,6 +387,9 @@ def prune(
         removals += [(UNTAGGED, what) for what in summary["RepoTags"]]
         engine.images.remove(entry.image_id)
         removals.append((DELETED, entry.image_id))
+        for what in summary["RepoTags"]:
+            _event(engine, "untag", entry.image_id, what)
+        _event(engine, "delete", entry.image_id)
     return removals, _collect(engine)
 
 
@@ -410,6 +425,7 @@ def load(engine: Engine, stream: BinaryIO, *, platform: str = "", progress: Prog
             if not one.references:
                 engine.images.add(entry)
                 loaded.append(entry.image_id)
+            _event(engine, "load", entry.image_id)
     return loaded
 
 
@@ -475,4 +491,5 @@ def import_(
             manifest_digest, reference=str(name) if name is not None else "", size=unpacked.size
         )
         engine.images.add(entry)
+    _event(engine, "import", entry.image_id, name.familiar() if name is not None else "")
     return entry.image_id

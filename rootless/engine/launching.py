@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from rootless import errors, jsonlite, log
+from rootless import errors, events, jsonlite, log
 from rootless.engine import containers, limiting, specgen
 from rootless.errors import NotModified, from_oserror
 from rootless.linux import process
@@ -156,6 +156,8 @@ def _launch_record(engine: Engine, container: Container, attached: bool) -> dict
         "log": _log(record),
         "remove": _removal(engine, container),
         "cgroup": decision.record,
+        "events": engine.layout.events,
+        "attributes": events.attributes(record),
         "state": {
             "version": 1,
             "limits": [list(limit) for limit in decision.limits],

@@ -17,6 +17,8 @@ The launch record is a dict of JSON values::
     network                         None, or {"ports": [arguments of slirp.add_hostfwd]}
     cgroup                          None, or what cgroups.membership.record returned
     log                             None, or {"path", "max_size", "max_file"}
+    events                          the log of events (rootless/events.py)
+    attributes                      what each event of the container tells of it
     remove                          None, or {"trash", "name", "volumes"}: remove at the end
     state                           the fields of state.json so far
     namespace                       the directory of linux.userns.UserNamespace

@@ -20,7 +20,7 @@ import os
 import select
 import time
 
-from rootless import errors, jsonlite
+from rootless import errors, events, jsonlite
 from rootless.cgroups import membership
 from rootless.linux import commands, idmap, process, sockets, syscalls, trees
 from rootless.monitor import logs, protocol
@@ -70,6 +70,8 @@ class Monitor:
         self.input_closing = False
         self.input_full = False
         self.status = -1
+        self.started = 0.0
+        self.ooms = 0  # processes killed for memory of which the event is written
         self.member = membership.Membership(launch.get("cgroup"))
         self.state: dict[str, Any] = dict(launch["state"])
         self.server: _socket.socket | None = None
@@ -147,6 +149,8 @@ class Monitor:
         )
         self._write_state()
         child.go()
+        self.started = time.monotonic()
+        self._event("start")
         # What follows may last for months: keep nothing that only the start needed.
         launch["spec"] = launch["program"] = None
         del program
@@ -224,10 +228,10 @@ class Monitor:
         while self.status < 0:
             interval = self.member.interval  # an update may change it
             timeout = None if interval is None else max(0.0, due - time.monotonic()) * 1000
-            for fd, events in self.poller.poll(timeout):
+            for fd, ready in self.poller.poll(timeout):
                 handler = self.handlers.get(fd)
                 if handler is not None:
-                    handler(events)
+                    handler(ready)
             if interval is not None and self.status < 0 and time.monotonic() >= due:
                 self._watch_limits()
                 due = time.monotonic() + interval
@@ -238,11 +242,26 @@ class Monitor:
         if reason and self.child:
             self.state["error"] = reason
             self.state["oom_killed"] = "memory" in reason
+            if "memory" in reason:
+                self._event("oom")
             os.kill(self.child.pid, 9)
 
     def _on_oom(self, _events: int) -> None:
-        if self.member.oom and self.member.oom.kills():
+        if self.member.oom:
+            self._record_oom(self.ooms + self.member.oom.kills())
+
+    def _record_oom(self, kills: int) -> None:
+        """Record that so many processes were killed for memory by now; an event for each that is new."""
+        if kills:
             self.state["oom_killed"] = True
+        while self.ooms < kills:
+            self.ooms += 1
+            self._event("oom")
+
+    def _event(self, action: str, **more: str) -> None:
+        events.write(
+            self.launch["events"], "container", action, self.launch["id"], {**self.launch["attributes"], **more}
+        )
 
     def _update_outputs(self) -> None:
         """Read the payload's output only while no client lags too far behind; input when some waits."""
@@ -402,6 +421,7 @@ class Monitor:
                 record = message["update"] or {}
                 self.state.update(limits=message["limits"], weaker=record.get("weaker"), warnings=warnings)
             self._write_state()
+            self._event("update" if "update" in message else "pause" if message["pause"] else "unpause")
         except errors.RlError as error:
             self._send(client, _failed(error))
         except OSError as error:
@@ -491,12 +511,13 @@ class Monitor:
         )
         remove = self.launch.get("remove")
         try:
-            if remove:
-                self._remove(remove)
-            else:
+            if not remove:
                 self._write_state()
         except OSError:
             pass  # whoever finds the old state sees that we are gone
+        self._event("die", execDuration=str(int(time.monotonic() - self.started)), exitCode=str(self.status))
+        if remove:
+            self._remove(remove)
         self._broadcast(protocol.control(exited=self.status))
 
     def _cleanup(self) -> None:
@@ -504,8 +525,7 @@ class Monitor:
         try:
             if self.member.oom:
                 self._unregister(self.member.oom.fd)
-            if self.member.oom_kills():
-                self.state["oom_killed"] = True
+            self._record_oom(self.member.oom_kills())
             self.member.close()
         except (errors.RlError, OSError):
             pass  # whoever removes the container tries again
@@ -538,6 +558,9 @@ class Monitor:
             trees.remove_tree(trash)
             for path in remove["volumes"]:
                 trees.remove_tree(path)
+                name = path.rpartition("/")[2]
+                events.write(self.launch["events"], "volume", "destroy", name, {"driver": "local"})
+            self._event("destroy")
         except OSError:
             pass
 

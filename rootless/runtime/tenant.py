@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import _socket
     from typing import Any
 
+    from rootless.events import Pending
+
 _NAMESPACES = (
     syscalls.CLONE_NEWUSER
     | syscalls.CLONE_NEWNS
@@ -71,9 +73,11 @@ def start(
     program: bytes | None,
     stdio: tuple[int, int, int] | None,
     limits: Limits | None = None,
+    end: Pending | None = None,
 ) -> Tenant:
     """Start ``section`` (an OCI process) in the namespaces of the process behind ``pidfd``, within ``limits``.
 
+    ``end`` is the event of its end, written whether or not the caller waits for that.
     Returns when the payload runs; raises ``CommandNotFound``, ``CommandNotExecutable``,
     ``InvalidArgument`` or ``SystemFailure``. The caller must have one thread.
     """
@@ -82,7 +86,7 @@ def start(
     if pid == 0:
         try:
             ours.close()
-            _tenant(pidfd, section, program, stdio, limits, theirs)
+            _tenant(pidfd, section, program, stdio, limits, end, theirs)
         finally:
             os._exit(1)
     theirs.close()
@@ -113,6 +117,7 @@ def _tenant(
     program: bytes | None,
     stdio: tuple[int, int, int] | None,
     limits: Limits | None,
+    end: Pending | None,
     channel: _socket.socket,
 ) -> None:
     step = "joining the container"
@@ -140,9 +145,16 @@ def _tenant(
         null = os.open("/dev/null", os.O_RDWR)
         for target in range(3):
             os.dup2(null, target)
-        syscalls.close_range(3)
-        _, status = os.waitpid(pid, 0)
-        os._exit(process.exit_status(status))
+        kept = 3
+        if end and end.fd >= 0:
+            if end.fd != kept:
+                os.dup2(end.fd, kept, inheritable=False)
+            end.fd, kept = kept, kept + 1
+        syscalls.close_range(kept)
+        code = process.exit_status(os.waitpid(pid, 0)[1])
+        if end:
+            end.write(exitCode=str(code))
+        os._exit(code)
     try:
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 9)
         os.setsid()

@@ -23,7 +23,8 @@
     ├── partial/                      interrupted downloads, by digest
     ├── tmp/                          work in progress; entries of dead processes are removed
     ├── trash/                        renamed here, then deleted
-    └── locks/                        open-file-description locks
+    ├── locks/                        open-file-description locks
+    └── events.log  events.log.1      what happened, see rootless/events.py
 
     RUNTIME (0700)                    $XDG_RUNTIME_DIR/rl, else /tmp/rl-UID-BOOTID
     ├── pause.pid  pause.fifo         the process that keeps the user namespace
@@ -52,6 +53,7 @@ class Layout:
         self.tmp = f"{root}/tmp"
         self.trash = f"{root}/trash"
         self.locks = f"{root}/locks"
+        self.events = f"{root}/events.log"
 
     def create(self) -> None:
         """Make the directories that are missing; one stat where all is in place.

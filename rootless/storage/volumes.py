@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 
+from rootless import events
 from rootless.errors import Corrupt, InvalidArgument, NoSuchVolume
 from rootless.linux.trees import copy_tree, remove_tree
 from rootless.record import Record
@@ -85,6 +86,7 @@ class VolumeStore:
                 raise
             finally:
                 os.close(hold)
+        events.write(self._layout.events, "volume", "create", name, {"driver": "local"})
         return self.get(name)
 
     def get(self, name: str) -> Volume:
@@ -117,6 +119,7 @@ class VolumeStore:
         """
         path = self.get(name).mountpoint
         gc.delete(self._layout, os.path.dirname(path), userns)
+        events.write(self._layout.events, "volume", "destroy", name, {"driver": "local"})
 
     def _volume(self, name: str, record: dict[str, Any]) -> Volume:
         return Volume(
