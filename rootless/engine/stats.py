@@ -34,6 +34,7 @@ class Sample(Record):
     read: int | None = None
     written: int | None = None
     pids: int | None = None
+    pressure: dict[str, float] = {}  # of "cpu", "memory", "io": percent of the last 10 s in which some process waited
 
 
 class Reading(Record):
@@ -142,6 +143,7 @@ def _sample(container: Container, spaces: dict[int, list[int]]) -> Sample | None
         read=read,
         written=written,
         pids=pids,
+        pressure={name: found.pressure[name].some_avg10 for name in found.pressure} if found else {},
     )
 
 

@@ -211,6 +211,7 @@ def test_stats_agree_with_the_kernels_counters(box):
         (int((group / "memory.current").read_text()) - cached) / (1 << 20), rel=0.1
     )
     assert int(row["PIDs"]) == int((group / "pids.current").read_text())
+    assert all(float(row[name].removesuffix("%")) >= 0 for name in ("CPUPressure", "MemPressure", "IOPressure"))
 
 
 @pytest.mark.limit(400)

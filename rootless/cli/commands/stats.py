@@ -36,6 +36,10 @@ HEADERS = {
     "NetIO": "NET I/O",
     "BlockIO": "BLOCK I/O",
     "PIDs": "PIDS",
+    # Not in the table, as Docker has no such columns.
+    "CPUPressure": "CPU PRESSURE",
+    "MemPressure": "MEM PRESSURE",
+    "IOPressure": "IO PRESSURE",
 }
 _CLEAR = "\033[2J\033[H"
 
@@ -76,6 +80,9 @@ def row(reading: Reading, *, truncate: bool = True) -> dict[str, str]:
         "NetIO": _pair(sample.received, sample.sent, running),
         "BlockIO": _pair(sample.read, sample.written, running),
         "PIDs": str(sample.pids if running else 0) if not running or sample.pids is not None else "--",
+        "CPUPressure": _percent(sample.pressure.get("cpu")),
+        "MemPressure": _percent(sample.pressure.get("memory")),
+        "IOPressure": _percent(sample.pressure.get("io")),
     }
 
 

@@ -25,8 +25,16 @@ def test_numbers_are_dockers():
         "NetIO": "788B / 6.48kB",
         "BlockIO": "3.57MB / 0B",
         "PIDs": "2",
+        "CPUPressure": "--",
+        "MemPressure": "--",
+        "IOPressure": "--",
     }
     assert stats.row(reading(FULL), truncate=False)["ID"] == "ab" * 32
+
+
+def test_pressure_is_there_for_formats():
+    found = stats.row(reading(FULL.replace(pressure={"cpu": 12.5, "io": 0.0})))
+    assert (found["CPUPressure"], found["MemPressure"], found["IOPressure"]) == ("12.50%", "--", "0.00%")
 
 
 def test_what_is_not_known_is_two_dashes():
