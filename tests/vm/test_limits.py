@@ -214,6 +214,27 @@ def test_stats_agree_with_the_kernels_counters(box):
     assert all(float(row[name].removesuffix("%")) >= 0 for name in ("CPUPressure", "MemPressure", "IOPressure"))
 
 
+def test_a_parent_slice_can_be_named(box):
+    box.ok("run", "-d", "--name", "child", "--cgroup-parent", "rl-test.slice", "-m", "40m", "busybox", "sleep", "1000")
+    assert "/rl.slice/rl-test.slice/" in str(group_of(box, "child"))
+    assert file_of(box, "child", "memory.max") == str(40 << 20)
+
+
+def test_a_delegated_directory_does_without_systemd(box):
+    scope = ["systemd-run", "--user", "--scope", "--quiet", "-p", "Delegate=yes"]
+    ours = f"XDG_RUNTIME_DIR={box.env['XDG_RUNTIME_DIR']}"
+    box.prefix = ["env", f"XDG_RUNTIME_DIR=/run/user/{os.getuid()}", *scope, "env", ours]
+    try:
+        limits = ("-m", "40m", "--pids-limit", "20")
+        seen = box.ok(
+            *("--cgroup-manager", "cgroupfs", "run", "--rm", *limits, "busybox"),
+            *("cat", "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/pids.max"),
+        )
+    finally:
+        box.prefix = []
+    assert seen.split() == [str(40 << 20), "20"]
+
+
 @pytest.mark.limit(400)
 def test_twenty_containers_with_limits(box):
     started = [box.spawn("run", "-d", "-m", "32m", "--network", "none", "busybox", "sleep", "1000") for _ in range(20)]
