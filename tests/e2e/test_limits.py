@@ -355,7 +355,8 @@ def test_stats_without_a_cgroup_sums_up_processes(box):
     ]
     assert [row.split()[1] for row in rows] == ["idle", "spin"]
     spin = json.loads(box.ok("stats", "--no-stream", "--format", "json", "spin"))
-    assert set(spin) == {"Container", "ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"}
+    dockers = {"Container", "ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"}
+    assert set(spin) == dockers | {"CPUPressure", "MemPressure", "IOPressure"}
     assert 30 < float(spin["CPUPerc"].rstrip("%")) < 115
     assert (spin["PIDs"], spin["NetIO"], spin["Container"]) == ("2", "0B / 0B", "spin")
     assert re.fullmatch(r"[\d.]+[KM]iB / [\d.]+[GT]iB", spin["MemUsage"])
